@@ -1,0 +1,142 @@
+//! The proof that someone is who they say they are.
+
+use portcullis_model::{AccountId, AccountName, CredentialId};
+
+use crate::SecretText;
+
+/// A credential on which a session rests, at the version that was proven (rule C2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ProvenCredential {
+    /// Which.
+    pub id: CredentialId,
+    /// Its version at the time of the proof.
+    pub version: i64,
+}
+
+/// What was proven first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FirstFactor {
+    /// A password.
+    Password,
+    /// An SSH key.
+    Key,
+    /// An invitation, with the password that was set by it.
+    Invitation,
+}
+
+/// What was proven second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SecondFactor {
+    /// Policy asks for none from this account.
+    NotDue,
+    /// A one-time code.
+    Code,
+    /// A factor ticket of an earlier login (rule F4).
+    Ticket,
+    /// The credential counts as vouched for by the identity provider (rule F2).
+    Vouched,
+}
+
+/// A code that admission must spend, in its own transaction (rule F3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CodeSpend {
+    /// The one-time-code secret.
+    pub totp: ProvenCredential,
+    /// The time step of the code; spent only if greater than the last one spent.
+    pub step: i64,
+}
+
+/// A factor ticket that admission opens together with spending the code (rule F4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketOpening {
+    /// The first factor's credential.
+    pub first: ProvenCredential,
+    /// The protocol's scope: `sftp`, `ftp` or `web` (which WebDAV shares).
+    pub scope: &'static str,
+    /// The client's address; an IPv6 address stands for its /64.
+    pub address: String,
+    /// Keyed hash of the code that opened it: the same code again is no replay while it lives.
+    pub code_hash: Vec<u8>,
+    /// Seconds from admission to its absolute end.
+    pub life_seconds: u32,
+}
+
+/// What an invitation's redemption sets, written by admission in its own transaction.
+#[derive(Debug)]
+pub struct Enrolment {
+    /// The invitation's row.
+    pub invitation: i64,
+    /// The new password, as an argon2id PHC string.
+    pub password_hash: SecretText,
+    /// The new one-time-code secret, sealed, where the account needs one.
+    pub totp_sealed: Option<Vec<u8>>,
+    /// The time step of the first code, spent by this login.
+    pub first_step: Option<i64>,
+}
+
+/// The proof. Made by [`AuthnAttempt`](crate::AuthnAttempt) only, consumed by the gate.
+///
+/// ```compile_fail
+/// let forged = portcullis_authn::AuthenticatedPrincipal {
+///     account: portcullis_model::AccountId(1),
+/// };
+/// ```
+#[derive(Debug)]
+pub struct AuthenticatedPrincipal {
+    pub(crate) account: AccountId,
+    pub(crate) name: AccountName,
+    pub(crate) cut_epoch: i64,
+    pub(crate) first: FirstFactor,
+    pub(crate) second: SecondFactor,
+    pub(crate) credentials: Vec<ProvenCredential>,
+    pub(crate) spend: Option<CodeSpend>,
+    pub(crate) ticket: Option<TicketOpening>,
+    pub(crate) enrolment: Option<Enrolment>,
+}
+
+impl AuthenticatedPrincipal {
+    /// The account.
+    pub fn account(&self) -> AccountId {
+        self.account
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &AccountName {
+        &self.name
+    }
+
+    /// The account's `cut_epoch` as the login read it (rule C1).
+    pub fn cut_epoch(&self) -> i64 {
+        self.cut_epoch
+    }
+
+    /// What was proven first.
+    pub fn first(&self) -> FirstFactor {
+        self.first
+    }
+
+    /// What was proven second.
+    pub fn second(&self) -> SecondFactor {
+        self.second
+    }
+
+    /// The credentials on which the session will rest. Their change ends it (rule C5).
+    pub fn credentials(&self) -> &[ProvenCredential] {
+        &self.credentials
+    }
+
+    /// The code that admission must spend.
+    pub fn spend(&self) -> Option<CodeSpend> {
+        self.spend
+    }
+
+    /// The ticket that admission opens.
+    pub fn ticket(&self) -> Option<&TicketOpening> {
+        self.ticket.as_ref()
+    }
+
+    /// What admission writes for someone who redeems an invitation.
+    pub fn enrolment(&self) -> Option<&Enrolment> {
+        self.enrolment.as_ref()
+    }
+}

@@ -1,0 +1,386 @@
+//! The vocabulary of administration: what can be changed and what can be asked.
+//!
+//! Owns the words that the command line, its socket and (later) the web and SCIM share. The
+//! directory carries a change out; the gate announces it. Secrets in here are hashes or sealed.
+
+use std::time::SystemTime;
+
+use portcullis_authn::StoreError;
+use portcullis_model::{
+    AccessLevel, AccountId, AccountName, Action, GroupName, PlaceKind, Protocol, ProtocolSet,
+    SessionId, SiteRole, VirtualPath,
+};
+use serde::{Deserialize, Serialize};
+
+/// Who acts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Actor {
+    /// The host's owner, by the command line.
+    CommandLine {
+        /// The user id of the process that asked.
+        uid: u32,
+    },
+    /// An account.
+    Account {
+        /// Which.
+        id: AccountId,
+        /// Its name.
+        name: AccountName,
+    },
+    /// The gateway itself: purges, expiries, crash recovery.
+    Gateway,
+}
+
+impl Actor {
+    /// As the audit names it.
+    pub fn label(&self) -> String {
+        match self {
+            Actor::CommandLine { uid } => format!("command line (uid {uid})"),
+            Actor::Account { name, .. } => name.to_string(),
+            Actor::Gateway => "gateway".to_owned(),
+        }
+    }
+}
+
+/// Whom a grant or block names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// One user.
+    User(AccountName),
+    /// One group.
+    Group(GroupName),
+    /// Several groups, of all of which the user must be a member. Never empty.
+    AllOf(Vec<GroupName>),
+}
+
+/// An account's exception from the site's second-factor rule, as text: `site`, `always`, `never`.
+pub type FactorRuleName = String;
+
+/// One change.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "change")]
+pub enum AdminChange {
+    /// Makes an account. It has no credential yet.
+    UserAdd {
+        /// Its name.
+        name: AccountName,
+        /// A name to show, such as a person's.
+        display: Option<String>,
+        /// The protocols that it may use by its own flags.
+        protocols: ProtocolSet,
+        /// Its role.
+        role: SiteRole,
+        /// `site`, `always` or `never`.
+        factor_rule: FactorRuleName,
+        /// The folder that becomes `/` for it.
+        root_view: Option<VirtualPath>,
+        /// Where its sessions start, as it sees it.
+        home: Option<VirtualPath>,
+        /// The provider that owns it, for an SSO account.
+        provider: Option<String>,
+        /// Whether it is the break-glass administrator (rule P2): no provider ever sees it.
+        break_glass: bool,
+    },
+    /// Changes an account; absent fields stay as they are.
+    UserSet {
+        /// Which.
+        name: AccountName,
+        /// A name to show.
+        display: Option<String>,
+        /// All protocols that it may use by its own flags.
+        protocols: Option<ProtocolSet>,
+        /// Its role.
+        role: Option<SiteRole>,
+        /// `site`, `always` or `never`.
+        factor_rule: Option<FactorRuleName>,
+        /// The folder that becomes `/`; `/` for none.
+        root_view: Option<VirtualPath>,
+        /// Where its sessions start.
+        home: Option<VirtualPath>,
+        /// At most this many sessions at once.
+        max_sessions: Option<u32>,
+    },
+    /// Disables an account (the local side, rule P3): raises its `cut_epoch`.
+    UserDisable {
+        /// Which.
+        name: AccountName,
+    },
+    /// Lifts the local disable.
+    UserEnable {
+        /// Which.
+        name: AccountName,
+    },
+    /// Deletes an account with its credentials and the grants and blocks that name it alone.
+    UserDelete {
+        /// Which.
+        name: AccountName,
+    },
+    /// Renames an account; its id and everything else stay.
+    UserRename {
+        /// Which.
+        name: AccountName,
+        /// To what.
+        to: AccountName,
+    },
+    /// Sets a password.
+    PasswordSet {
+        /// Whose.
+        name: AccountName,
+        /// An argon2id PHC string.
+        hash: String,
+    },
+    /// Removes the password.
+    PasswordRemove {
+        /// Whose.
+        name: AccountName,
+    },
+    /// Adds an SSH key.
+    KeyAdd {
+        /// Whose.
+        name: AccountName,
+        /// Algorithm, base64 blob and comment: one OpenSSH line.
+        line: String,
+    },
+    /// Removes an SSH key.
+    KeyRemove {
+        /// Whose.
+        name: AccountName,
+        /// `SHA256:...`.
+        fingerprint: String,
+    },
+    /// Sets the one-time-code secret.
+    TotpSet {
+        /// Whose.
+        name: AccountName,
+        /// The sealed secret.
+        sealed: Vec<u8>,
+    },
+    /// Removes the one-time-code secret.
+    TotpRemove {
+        /// Whose.
+        name: AccountName,
+    },
+    /// Makes an invitation; an earlier one of the account dies.
+    Invite {
+        /// Whom.
+        name: AccountName,
+        /// SHA-256 of the token.
+        token_hash: Vec<u8>,
+        /// When it ends; at most 24 h ahead (rule F7).
+        expires: SystemTime,
+    },
+    /// Redeems an invitation from the command line.
+    InvitationAccept {
+        /// SHA-256 of the token, which names the account.
+        token_hash: Vec<u8>,
+        /// An argon2id PHC string.
+        password_hash: String,
+        /// The sealed one-time-code secret.
+        totp_sealed: Option<Vec<u8>>,
+        /// The time step of the first code, spent by this.
+        first_step: Option<i64>,
+    },
+    /// Makes a group.
+    GroupAdd {
+        /// Its name.
+        name: GroupName,
+        /// The protocols that its members may use.
+        protocols: ProtocolSet,
+    },
+    /// Changes a group.
+    GroupSet {
+        /// Which.
+        name: GroupName,
+        /// All protocols that its members may use.
+        protocols: ProtocolSet,
+    },
+    /// Deletes a group: its grants, the AND grants that name it; blocks keep its last members (D6).
+    GroupDelete {
+        /// Which.
+        name: GroupName,
+    },
+    /// Makes a user a member.
+    MemberAdd {
+        /// Of which group.
+        group: GroupName,
+        /// Whom.
+        user: AccountName,
+    },
+    /// Ends a membership.
+    MemberRemove {
+        /// Of which group.
+        group: GroupName,
+        /// Whom.
+        user: AccountName,
+    },
+    /// Makes a grant.
+    GrantAdd {
+        /// On which folder.
+        folder: VirtualPath,
+        /// To whom.
+        subject: Subject,
+        /// What.
+        level: AccessLevel,
+        /// Whether it reaches subfolders.
+        recursive: bool,
+    },
+    /// Removes a grant.
+    GrantRemove {
+        /// Its id.
+        id: i64,
+    },
+    /// Sets a fence.
+    FenceAdd {
+        /// On which folder; not `/`.
+        folder: VirtualPath,
+    },
+    /// Removes a fence.
+    FenceRemove {
+        /// From which folder.
+        folder: VirtualPath,
+    },
+    /// Makes a block.
+    BlockAdd {
+        /// On which folder.
+        folder: VirtualPath,
+        /// For whom.
+        subject: Subject,
+    },
+    /// Removes a block.
+    BlockRemove {
+        /// Its id.
+        id: i64,
+    },
+    /// Names an identity provider or changes its settings.
+    ProviderSet {
+        /// Its name.
+        name: String,
+        /// How long credentials stay awake after a sign-in there, in seconds; `None` is off (F2).
+        idp_freshness_seconds: Option<u64>,
+    },
+    /// Changes a site setting.
+    SiteSet {
+        /// `factor_rule`, `tickets`, `protocols` or `protocol_access_groups_only`.
+        key: String,
+        /// Its value as text.
+        value: String,
+    },
+    /// Ends one session.
+    SessionEnd {
+        /// Which.
+        session: SessionId,
+    },
+    /// Ends all sessions of an account; it may log in again at once.
+    SessionsEndOf {
+        /// Whose.
+        name: AccountName,
+    },
+}
+
+/// One question.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "query")]
+pub enum AdminQuery {
+    /// Accounts, by name.
+    Users {
+        /// Names after this one.
+        after: Option<String>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// One account with its groups, credentials (never secrets) and grants.
+    User {
+        /// Which.
+        name: AccountName,
+    },
+    /// Groups, by name.
+    Groups {
+        /// Names after this one.
+        after: Option<String>,
+        /// At most this many.
+        limit: u32,
+    },
+    /// One group with its members, by name.
+    Group {
+        /// Which.
+        name: GroupName,
+        /// Members after this one.
+        after: Option<String>,
+        /// At most this many members.
+        limit: u32,
+    },
+    /// Grants, fences and blocks on a folder and below it.
+    FolderRules {
+        /// Where; `/` for all.
+        folder: VirtualPath,
+        /// At most this many of each.
+        limit: u32,
+    },
+    /// Open sessions; answered by the gate, from memory.
+    Sessions,
+    /// Audit records.
+    Audit {
+        /// Records after this number.
+        after: i64,
+        /// At most this many.
+        limit: u32,
+        /// Only this kind.
+        kind: Option<String>,
+        /// Only this account.
+        account: Option<AccountName>,
+    },
+    /// Checks the audit's hash chain.
+    AuditVerify,
+    /// Site settings and providers.
+    Site,
+    /// Things that an administrator should look at: accounts with `never`, dangling rules, no
+    /// break-glass administrator.
+    Findings,
+    /// Why an answer is what it is (permissions.md 8).
+    Explain {
+        /// Who.
+        user: AccountName,
+        /// Does what.
+        action: Action,
+        /// Where, in the site's tree.
+        path: VirtualPath,
+        /// What stands there.
+        kind: PlaceKind,
+        /// By which protocol.
+        protocol: Protocol,
+    },
+}
+
+/// The answer to a change or question: a JSON object whose members the command's help names.
+pub type AdminOutcome = serde_json::Value;
+
+/// Why an administrative request did not succeed. Says what happened, to what, and what to do next.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The thing named does not exist.
+    #[error("no {kind} is named `{name}`; `portcullis {list}` shows those that exist")]
+    NotFound {
+        /// `user`, `group`, `grant` ...
+        kind: &'static str,
+        /// As it was given.
+        name: String,
+        /// The command that lists them, such as `user list`.
+        list: &'static str,
+    },
+    /// The thing exists already.
+    #[error("a {kind} named `{name}` exists already")]
+    Exists {
+        /// `user`, `group` ...
+        kind: &'static str,
+        /// As it was given.
+        name: String,
+    },
+    /// The change breaks a rule; the text says which, and what to do instead.
+    #[error("{0}")]
+    Refused(String),
+    /// The directory failed.
+    #[error("the directory failed; the log says why")]
+    Store(#[from] StoreError),
+}

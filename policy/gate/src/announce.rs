@@ -1,0 +1,95 @@
+//! Changes of policy, and the obligation to announce them.
+//!
+//! INVARIANT: a committed change is told to the session registry. A writer returns [`Unannounced`],
+//! which holds the result and lets go of it only inside the gate.
+
+use std::time::Instant;
+
+use portcullis_model::{AccountId, CredentialId, GroupId, SessionId};
+use serde::{Deserialize, Serialize};
+
+/// Which sessions a change ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutTarget {
+    /// All of an account.
+    Account(AccountId),
+    /// Those that rest on one credential.
+    Credential(CredentialId),
+    /// One.
+    Session(SessionId),
+}
+
+/// Why sessions are ended, in the audit's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutReason {
+    /// The account was disabled.
+    AccountDisabled,
+    /// The account was deleted.
+    AccountDeleted,
+    /// A key, password or one-time-code secret was removed or changed.
+    CredentialChanged,
+    /// The account may not use the protocol any more.
+    ProtocolLost,
+    /// The entry rules do not admit the session any more.
+    EntryLost,
+    /// An administrator ended it.
+    Administrator,
+}
+
+/// Ends the sessions of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Which sessions.
+    pub target: CutTarget,
+    /// Why.
+    pub reason: CutReason,
+}
+
+/// What one policy commit touched (rule C3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The commit's number, from the one sequence.
+    pub version: i64,
+    /// Sessions to end now.
+    pub cuts: Vec<Cut>,
+    /// Accounts whose sessions must take a new view at their next operation, and whose entry is
+    /// decided again at once.
+    pub accounts: Vec<AccountId>,
+    /// Groups, whose members' sessions must do the same.
+    pub groups: Vec<GroupId>,
+    /// Whether a rule of the whole site changed: fences, settings.
+    pub site: bool,
+}
+
+/// The result of a committed change that nobody has told the sessions yet.
+#[must_use = "a committed change must be announced by the gate, or leavers keep their sessions"]
+#[derive(Debug)]
+pub struct Unannounced<T> {
+    value: T,
+    change: Change,
+    committed: Instant,
+}
+
+impl<T> Unannounced<T> {
+    /// Wraps the result of a commit that just returned.
+    pub fn new(value: T, change: Change) -> Self {
+        Unannounced { value, change, committed: Instant::now() }
+    }
+
+    pub(crate) fn into_parts(self) -> (T, Change, Instant) {
+        (self.value, self.change, self.committed)
+    }
+}
+
+/// How ending sessions went (rule C6).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CutReport {
+    /// Sessions and half-done logins whose sockets were closed.
+    pub sessions_ended: u64,
+    /// From commit to the last closed socket, in milliseconds.
+    pub slowest_ms: f64,
+    /// Sessions that did not confirm within two seconds.
+    pub sessions_not_ended: u64,
+}

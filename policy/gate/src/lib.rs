@@ -1,0 +1,42 @@
+//! The gate: may they, may they still, and what happened.
+//!
+//! Owns sessions and how they end, permits, the one file interface that protocols hold, and the
+//! audit's vocabulary. Owns the ports behind which policy, audit and bytes are kept; knows nothing
+//! of any database, disk or wire.
+//! INVARIANT: bytes are reached only through a [`Permit`], a permit is made only after `decide`
+//! allowed it for a live session, and a committed change is always told to the sessions.
+
+pub mod admin;
+mod announce;
+mod audit;
+mod clock;
+mod connection;
+mod error;
+mod file;
+mod fs;
+mod gate;
+mod own;
+mod permit;
+mod registry;
+mod session;
+mod storage;
+mod store;
+
+pub use announce::{Change, Cut, CutReason, CutReport, CutTarget, Unannounced};
+pub use audit::{AuditEvent, AuditKind, AuditOutcome, AuditStore, IntentId};
+pub use clock::{Clock, SystemClock};
+pub use connection::{Connection, ConnectionInfo, EndReason, Transport};
+pub use error::{FsError, StorageError};
+pub use file::AuthorizedFile;
+pub use fs::{AuthorizedFs, AuthorizedListing, OpenOptions};
+pub use gate::{Gate, GateConfig, SessionSummary};
+#[cfg(feature = "test-permits")]
+pub use permit::permit_for_test;
+pub use permit::{Permit, permits};
+pub use portcullis_authn::StoreError;
+pub use session::Session;
+pub use storage::{
+    Durability, Entry, EntryKind, FileIdentity, Listing, Metadata, NewAttributes, OpenFile, Space,
+    StageFrom, StagedFile, Storage,
+};
+pub use store::{AdmissionAnswer, AdmissionRequest, FolderRule, LoadedView, PolicyStore};

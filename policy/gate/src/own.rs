@@ -1,0 +1,1 @@
+//! Own uploads (permissions.md 4, rule U6).

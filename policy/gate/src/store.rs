@@ -1,0 +1,125 @@
+//! The ports behind which policy is kept.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
+use portcullis_model::{AccessView, AccountId, Protocol, VirtualPath};
+
+use crate::admin::{AdminChange, AdminError, AdminOutcome, AdminQuery, Actor};
+use crate::announce::{Change, Unannounced};
+
+/// One account as a session needs it, compiled. Loading it touches one account and its groups.
+#[derive(Debug)]
+pub struct LoadedView {
+    /// What decisions rest on.
+    pub view: AccessView,
+    /// See rule C1.
+    pub cut_epoch: i64,
+    /// The folder that becomes `/` for this account; the root where it has none.
+    pub root_view: VirtualPath,
+    /// Where a session starts, as the account sees it.
+    pub home: VirtualPath,
+    /// Whether this login would still satisfy the second-factor rule, given that it was admitted
+    /// with a second factor (or without, if `false` was asked); see
+    /// [`PolicyStore::load_view`].
+    pub factors_satisfied: bool,
+    /// At most this many sessions of the account at once.
+    pub max_sessions: u32,
+}
+
+/// What admission asks of the directory, in one transaction.
+#[derive(Debug)]
+pub struct AdmissionRequest<'a> {
+    /// The proof.
+    pub proof: &'a AuthenticatedPrincipal,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The time.
+    pub now: SystemTime,
+}
+
+/// The directory's answer to an admission.
+#[derive(Debug)]
+pub enum AdmissionAnswer {
+    /// Admitted: `cut_epoch` and credential versions stand as they were proven, the code is spent,
+    /// the ticket opened, the enrolment written, the address remembered.
+    Admitted(LoadedView),
+    /// Not admitted, and nothing was written.
+    Refused(RefusalReason),
+}
+
+/// A rule that belongs to a folder (rule D1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderRule {
+    /// The folder.
+    pub folder: VirtualPath,
+    /// `grant`, `fence`, `block`, `root view` or `home`.
+    pub kind: &'static str,
+}
+
+/// Policy as sessions need it.
+#[async_trait]
+pub trait PolicyStore: Send + Sync + 'static {
+    /// The account's view at the current version; `None` where the account is gone.
+    ///
+    /// `second_factor_given` says whether the session was admitted with a second factor (or as
+    /// vouched for), for [`LoadedView::factors_satisfied`].
+    async fn load_view(
+        &self,
+        account: AccountId,
+        second_factor_given: bool,
+    ) -> Result<Option<LoadedView>, StoreError>;
+
+    /// Admits or refuses in one transaction (rules C2, F3, F4).
+    async fn admit(&self, request: AdmissionRequest<'_>) -> Result<AdmissionAnswer, StoreError>;
+
+    /// The rules on `folder` and below it, of whomever (rule D2); at most `limit`.
+    async fn folder_rules(
+        &self,
+        folder: &VirtualPath,
+        limit: usize,
+    ) -> Result<Vec<FolderRule>, StoreError>;
+
+    /// Journals that `from` is about to become `to`, so that a crash in between ends in one state
+    /// (rule D1). Returns the journal's row.
+    async fn begin_folder_move(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+    ) -> Result<i64, StoreError>;
+
+    /// Ends a journalled move: if `moved`, the rules follow the folder, in the same commit.
+    async fn end_folder_move(&self, row: i64, moved: bool)
+    -> Result<Unannounced<()>, StoreError>;
+
+    /// Journalled moves that were never ended: row, from, to.
+    async fn unfinished_folder_moves(
+        &self,
+    ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError>;
+
+    /// Removes the rules on `folder` and below it, because the folder was removed (rule D1).
+    async fn forget_folder(&self, folder: &VirtualPath) -> Result<Unannounced<()>, StoreError>;
+
+    /// Changes committed after `version`, oldest first, at most 1,000: the outbox (rule C4).
+    async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError>;
+
+    /// The newest commit's number.
+    async fn newest_version(&self) -> Result<i64, StoreError>;
+
+    /// Accounts deleted whose partial uploads may still lie in the storage (rule U5).
+    async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError>;
+
+    /// Carries out one administrative change, with its audit record, in one transaction (rule H3).
+    async fn administer(
+        &self,
+        actor: &Actor,
+        change: AdminChange,
+    ) -> Result<Unannounced<AdminOutcome>, AdminError>;
+
+    /// Answers one administrative question. Every answer is bounded and says when it was cut.
+    async fn query(&self, query: AdminQuery) -> Result<AdminOutcome, AdminError>;
+}

@@ -1,0 +1,143 @@
+//! Why an answer is what it is (permissions.md 8): the same walk as `decide`, with its notes kept.
+
+use serde::Serialize;
+
+use crate::decide::evaluate;
+use crate::{
+    AccessLevel, AccessRequest, AccessView, Action, AllowedBy, Decision, DenyReason, GrantId,
+    GrantSubject, PlaceKind, ViewGrant, VirtualPath,
+};
+
+/// Listens to a walk. `decide` listens with [`Silent`], which costs nothing.
+pub(crate) trait Notes {
+    fn grant(
+        &mut self,
+        grant: &ViewGrant,
+        at_folder: bool,
+        blocked_at: Option<&str>,
+        fenced_at: Option<&str>,
+    );
+    fn decisive(&mut self, grant: GrantId);
+}
+
+pub(crate) struct Silent;
+
+impl Notes for Silent {
+    fn grant(&mut self, _: &ViewGrant, _: bool, _: Option<&str>, _: Option<&str>) {}
+    fn decisive(&mut self, _: GrantId) {}
+}
+
+/// What became of one grant on its way to the place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "is", content = "at")]
+pub enum GrantVerdict {
+    /// It reaches the place and allows the action.
+    Decisive,
+    /// It reaches the place, and its level does not allow the action or another grant came first.
+    Reaches,
+    /// It stands above and does not reach subfolders.
+    NotRecursive,
+    /// A fence on this folder cuts it.
+    CutByFence(String),
+    /// A block on this folder cuts it.
+    CutByBlock(String),
+}
+
+/// One grant that was considered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GrantNote {
+    /// The grant.
+    pub grant: GrantId,
+    /// The folder that it stands on.
+    pub folder: VirtualPath,
+    /// What it gives.
+    pub level: AccessLevel,
+    /// Whether it reaches subfolders.
+    pub recursive: bool,
+    /// How it names the principal.
+    pub subject: GrantSubject,
+    /// What became of it.
+    pub verdict: GrantVerdict,
+}
+
+/// An answer with its reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `allow`, `denied` or `not_found`: what the client hears.
+    pub answer: &'static str,
+    /// What allowed it, if it is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_by: Option<AllowedBy>,
+    /// Why not, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DenyReason>,
+    /// The action that was asked.
+    pub action: Action,
+    /// The place that was asked for.
+    pub path: VirtualPath,
+    /// What was taken to stand there.
+    pub kind: PlaceKind,
+    /// The folder at which it was decided; absent where there is none.
+    pub deciding_folder: Option<String>,
+    /// Every grant considered, nearest first.
+    pub grants: Vec<GrantNote>,
+}
+
+#[derive(Default)]
+struct Kept {
+    grants: Vec<GrantNote>,
+}
+
+impl Notes for Kept {
+    fn grant(
+        &mut self,
+        grant: &ViewGrant,
+        at_folder: bool,
+        blocked_at: Option<&str>,
+        fenced_at: Option<&str>,
+    ) {
+        let verdict = match (blocked_at, fenced_at) {
+            _ if !at_folder && !grant.recursive => GrantVerdict::NotRecursive,
+            (Some(folder), _) => GrantVerdict::CutByBlock(folder.to_owned()),
+            (None, Some(folder)) if grant.level != AccessLevel::Admin => {
+                GrantVerdict::CutByFence(folder.to_owned())
+            }
+            _ => GrantVerdict::Reaches,
+        };
+        self.grants.push(GrantNote {
+            grant: grant.id,
+            folder: grant.folder.clone(),
+            level: grant.level,
+            recursive: grant.recursive,
+            subject: grant.subject.clone(),
+            verdict,
+        });
+    }
+
+    fn decisive(&mut self, grant: GrantId) {
+        for note in self.grants.iter_mut().filter(|note| note.grant == grant) {
+            note.verdict = GrantVerdict::Decisive;
+        }
+    }
+}
+
+/// Decides one question as [`decide`](crate::decide) does and keeps the reasons.
+pub fn explain(view: &AccessView, request: &AccessRequest<'_>) -> Explanation {
+    let mut kept = Kept::default();
+    let decision = evaluate(view, request, &mut kept);
+    let (answer, allowed_by, reason) = match decision {
+        Decision::Allow(by) => ("allow", Some(by), None),
+        Decision::Deny(denial) if denial.visible => ("denied", None, Some(denial.reason)),
+        Decision::Deny(denial) => ("not_found", None, Some(denial.reason)),
+    };
+    Explanation {
+        answer,
+        allowed_by,
+        reason,
+        action: request.action,
+        path: request.path.clone(),
+        kind: request.kind,
+        deciding_folder: request.deciding_folder().map(str::to_owned),
+        grants: kept.grants,
+    }
+}

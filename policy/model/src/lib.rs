@@ -1,0 +1,29 @@
+//! The vocabulary of Portcullis and the pure functions that decide.
+//!
+//! Owns the words (principal, level, grant, fence, block, path) and [`decide`] and [`explain`].
+//! Knows nothing of time, storage, databases or wires; nothing here is async and nothing does I/O.
+//! INVARIANT: an answer depends on its arguments only, and the answer for anything unknown is *deny*.
+
+mod action;
+mod decide;
+mod explain;
+mod ids;
+mod level;
+mod name;
+mod path;
+mod protocol;
+mod view;
+
+pub use action::{AccessRequest, Action, PlaceKind};
+pub use decide::{
+    AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible,
+};
+pub use explain::{Explanation, GrantNote, GrantVerdict, explain};
+pub use ids::{AccountId, BlockId, CredentialId, FenceId, GrantId, GroupId, SessionId};
+pub use level::{AccessLevel, LevelSet, UnknownLevel, render_level_table};
+pub use name::{AccountName, GroupName, NameError};
+pub use path::{FileName, ParentOfRoot, PathError, VirtualPath};
+pub use protocol::{Protocol, ProtocolSet, UnknownProtocol};
+pub use view::{
+    AccessView, AccessViewBuilder, GrantSubject, Principal, SiteRole, SubjectVersion, ViewGrant,
+};

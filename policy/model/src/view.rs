@@ -1,0 +1,254 @@
+//! Everything that a decision about one principal rests on, compiled once and then immutable.
+//!
+//! Owns the lookup structure that `decide` walks. Never holds the whole directory: only the grants
+//! that name this principal, and the fences and blocks on, above or below them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AccessLevel, AccountId, AccountName, GrantId, GroupId, GroupName, ProtocolSet, VirtualPath,
+};
+
+/// A user or service identity. Not proof of anything.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// Its stable id.
+    pub id: AccountId,
+    /// Its name.
+    pub name: AccountName,
+    /// The groups that it is a member of.
+    pub groups: Vec<(GroupId, GroupName)>,
+}
+
+/// A role in the whole site (permissions.md 5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SiteRole {
+    /// No role.
+    #[default]
+    None,
+    /// May do everything; ignores fences and blocks.
+    Administrator,
+    /// May read settings, logs and effective rights, and no file without a grant.
+    ReadOnlyAdministrator,
+}
+
+/// The numbers of the policy commits on which a view rests (rule C3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SubjectVersion(pub i64);
+
+/// By which of its subjects a grant names the principal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantSubject {
+    /// The principal itself.
+    User,
+    /// A group of which it is a member.
+    Group(GroupName),
+    /// Several groups, of all of which it is a member.
+    AllOf(Vec<GroupName>),
+}
+
+/// A grant that names the principal.
+#[derive(Debug, Clone)]
+pub struct ViewGrant {
+    /// Its id, for the audit and for explanations.
+    pub id: GrantId,
+    /// The folder that it stands on.
+    pub folder: VirtualPath,
+    /// What it gives.
+    pub level: AccessLevel,
+    /// Whether it reaches subfolders.
+    pub recursive: bool,
+    /// How it names the principal.
+    pub subject: GrantSubject,
+}
+
+/// What stands on one folder, as far as it concerns the principal.
+#[derive(Debug, Default)]
+pub(crate) struct FolderRules {
+    /// Indices into the view's grants.
+    pub(crate) grants: Vec<usize>,
+    pub(crate) fence: bool,
+    pub(crate) block: bool,
+}
+
+/// Everything [`decide`](crate::decide) needs for one principal.
+#[derive(Debug)]
+pub struct AccessView {
+    pub(crate) principal: Principal,
+    pub(crate) active: bool,
+    pub(crate) role: SiteRole,
+    pub(crate) protocols: ProtocolSet,
+    pub(crate) version: SubjectVersion,
+    pub(crate) grants: Vec<ViewGrant>,
+    pub(crate) folders: HashMap<Box<str>, FolderRules>,
+    /// Folders with a grant that works at its own folder; ordered, so that "is there one below"
+    /// is one range query.
+    pub(crate) working: BTreeSet<Box<str>>,
+}
+
+impl AccessView {
+    /// Starts a view of `principal`: active, without role, protocols or grants.
+    pub fn builder(principal: Principal) -> AccessViewBuilder {
+        AccessViewBuilder {
+            principal,
+            active: true,
+            role: SiteRole::None,
+            protocols: ProtocolSet::NONE,
+            version: SubjectVersion::default(),
+            grants: Vec::new(),
+            fences: Vec::new(),
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Whose view it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Whether the account may be used at all.
+    pub fn is_active(&self) -> bool {
+        self.active
+    }
+
+    /// The principal's role in the site.
+    pub fn role(&self) -> SiteRole {
+        self.role
+    }
+
+    /// The protocols by which the principal may enter.
+    pub fn protocols(&self) -> ProtocolSet {
+        self.protocols
+    }
+
+    /// The policy commit on which the view rests.
+    pub fn version(&self) -> SubjectVersion {
+        self.version
+    }
+
+    /// The grants that name the principal.
+    pub fn grants(&self) -> &[ViewGrant] {
+        &self.grants
+    }
+
+    /// The folders strictly below `folder` on which a grant, fence or block of this view stands:
+    /// the only places below it where the answers can differ from those at `folder`.
+    pub fn rule_folders_below(&self, folder: &VirtualPath) -> Vec<VirtualPath> {
+        self.folders
+            .keys()
+            .filter_map(|path| path.parse::<VirtualPath>().ok())
+            .filter(|path| path != folder && path.is_in(folder))
+            .collect()
+    }
+
+    /// Whether a grant works somewhere strictly below `folder` (permissions.md 3, pass-through).
+    pub(crate) fn leads_to_grant(&self, folder: &str) -> bool {
+        if folder == "/" {
+            return self.working.iter().any(|path| &**path != "/");
+        }
+        let first: Box<str> = format!("{folder}/").into();
+        self.working
+            .range(first.clone()..)
+            .next()
+            .is_some_and(|path| path.starts_with(&*first))
+    }
+}
+
+/// Gathers what a view is made of. The order of the calls never matters.
+#[derive(Debug)]
+pub struct AccessViewBuilder {
+    principal: Principal,
+    active: bool,
+    role: SiteRole,
+    protocols: ProtocolSet,
+    version: SubjectVersion,
+    grants: Vec<ViewGrant>,
+    fences: Vec<VirtualPath>,
+    blocks: Vec<VirtualPath>,
+}
+
+impl AccessViewBuilder {
+    /// Whether the account may be used at all.
+    #[must_use]
+    pub fn active(mut self, active: bool) -> Self {
+        self.active = active;
+        self
+    }
+
+    /// The principal's role in the site.
+    #[must_use]
+    pub fn role(mut self, role: SiteRole) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// The protocols by which the principal may enter.
+    #[must_use]
+    pub fn protocols(mut self, protocols: ProtocolSet) -> Self {
+        self.protocols = protocols;
+        self
+    }
+
+    /// The policy commit on which the view rests.
+    #[must_use]
+    pub fn version(mut self, version: SubjectVersion) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Adds a grant that names the principal.
+    #[must_use]
+    pub fn grant(mut self, grant: ViewGrant) -> Self {
+        self.grants.push(grant);
+        self
+    }
+
+    /// Adds a fence. One on `/` is no fence (permissions.md 3) and is ignored.
+    #[must_use]
+    pub fn fence(mut self, folder: VirtualPath) -> Self {
+        if !folder.is_root() {
+            self.fences.push(folder);
+        }
+        self
+    }
+
+    /// Adds a block that names the principal.
+    #[must_use]
+    pub fn block(mut self, folder: VirtualPath) -> Self {
+        self.blocks.push(folder);
+        self
+    }
+
+    /// Compiles the view.
+    pub fn build(self) -> AccessView {
+        let mut folders: HashMap<Box<str>, FolderRules> = HashMap::new();
+        for (index, grant) in self.grants.iter().enumerate() {
+            folders.entry(grant.folder.as_str().into()).or_default().grants.push(index);
+        }
+        for folder in &self.fences {
+            folders.entry(folder.as_str().into()).or_default().fence = true;
+        }
+        for folder in &self.blocks {
+            folders.entry(folder.as_str().into()).or_default().block = true;
+        }
+        let working = folders
+            .iter()
+            .filter(|(_, rules)| !rules.block && !rules.grants.is_empty())
+            .map(|(path, _)| path.clone())
+            .collect();
+        AccessView {
+            principal: self.principal,
+            active: self.active,
+            role: self.role,
+            protocols: self.protocols,
+            version: self.version,
+            grants: self.grants,
+            folders,
+            working,
+        }
+    }
+}
