@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use portcullis_model::Protocol;
 
-use crate::{AttemptObserver, Credential, LoginEvents, LoginStore, Outcome, PublicKey, Refusal};
+use crate::{AttemptObserver, Clock, Credential, LoginEvents, LoginStore, Outcome, PublicKey, Refusal};
 
 /// Settings of logins; every one has a default, a unit and a bound in the configuration.
 #[derive(Debug, Clone)]
@@ -58,6 +58,7 @@ impl Authenticator {
         _site_key: crate::SiteKey,
         _store: Arc<dyn LoginStore>,
         _events: Arc<dyn LoginEvents>,
+        _clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         unimplemented!()
     }
@@ -82,6 +83,12 @@ impl AuthnAttempt {
 
     /// Takes one credential for `user`; another name than before starts over (rule L6).
     pub async fn submit(&mut self, _user: &str, _credential: Credential) -> Outcome {
+        unimplemented!()
+    }
+
+    /// Tells that the gate admitted the proof of this attempt: the failures of this account from
+    /// this address are forgotten (rule B1).
+    pub async fn admitted(&mut self) {
         unimplemented!()
     }
 

@@ -7,6 +7,7 @@
 //! proven in this login, by this user name, on this connection.
 
 mod attempt;
+mod clock;
 mod credential;
 mod events;
 mod proof;
@@ -14,6 +15,7 @@ mod secrets;
 mod store;
 
 pub use attempt::{AttemptContext, AuthnAttempt, AuthnConfig, Authenticator, KeyProbe};
+pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{LoginEvent, LoginEvents};
 pub use proof::{
