@@ -14,6 +14,9 @@ mod path;
 mod protocol;
 mod view;
 
+#[cfg(test)]
+mod tests;
+
 pub use action::{AccessRequest, Action, PlaceKind};
 pub use decide::{
     AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible,

@@ -1,0 +1,73 @@
+//! Who may enter at all (permissions.md 6), before any place is asked for.
+
+use super::site::path;
+use crate::*;
+
+fn view(active: bool, protocols: ProtocolSet, role: SiteRole) -> AccessView {
+    let principal = Principal {
+        id: AccountId(1),
+        name: AccountName::parse("ana").unwrap(),
+        groups: Vec::new(),
+    };
+    AccessView::builder(principal)
+        .active(active)
+        .protocols(protocols)
+        .role(role)
+        .build()
+}
+
+#[test]
+fn entry_needs_activity_protocol_and_factors() {
+    let sftp = ProtocolSet::NONE.with(Protocol::Sftp);
+    let entry = |active, protocols, factors| {
+        decide_entry(
+            &view(active, protocols, SiteRole::Administrator),
+            Protocol::Sftp,
+            factors,
+        )
+    };
+    assert_eq!(entry(true, sftp, true), Ok(()));
+    assert_eq!(entry(false, sftp, true), Err(DenyReason::AccountInactive));
+    assert_eq!(
+        entry(true, ProtocolSet::NONE, true),
+        Err(DenyReason::ProtocolNotPermitted)
+    );
+    let others = ProtocolSet::ALL.without(Protocol::Sftp);
+    assert_eq!(
+        entry(true, others, true),
+        Err(DenyReason::ProtocolNotPermitted)
+    );
+    assert_eq!(entry(true, sftp, false), Err(DenyReason::FactorMissing));
+}
+
+#[test]
+fn not_even_an_administrator_passes_without_activity_or_protocol() {
+    let place = path("/a");
+    let ask = |view: &AccessView| {
+        decide(
+            view,
+            &AccessRequest::new(Action::List, &place, PlaceKind::Folder, Protocol::Sftp),
+        )
+    };
+    let admin = SiteRole::Administrator;
+    assert!(ask(&view(true, ProtocolSet::ALL, admin)).is_allow());
+    assert!(!ask(&view(false, ProtocolSet::ALL, admin)).is_allow());
+    assert!(!ask(&view(true, ProtocolSet::NONE, admin)).is_allow());
+}
+
+#[test]
+fn a_read_only_administrator_reads_no_file_without_a_grant() {
+    let place = path("/a/f.txt");
+    let request = AccessRequest::new(Action::Read, &place, PlaceKind::File, Protocol::Sftp);
+    let reader = view(true, ProtocolSet::ALL, SiteRole::ReadOnlyAdministrator);
+    assert!(!decide(&reader, &request).is_allow());
+}
+
+#[test]
+fn a_protocol_set_survives_storage() {
+    for bits in 0..=u8::MAX {
+        let set = ProtocolSet::from_bits(bits);
+        assert_eq!(ProtocolSet::from_bits(set.bits()), set);
+        assert_eq!(set.iter().collect::<ProtocolSet>(), set);
+    }
+}
