@@ -102,7 +102,6 @@ fn question() -> impl Strategy<Value = Question> {
                 _ => format!("{}/f.txt", folder.trim_end_matches('/')),
             };
             Question {
-                id: 1,
                 user: user.to_owned(),
                 action,
                 path,
