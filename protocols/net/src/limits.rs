@@ -1,0 +1,310 @@
+//! How many connections may be open before anyone has logged in (rule B3).
+//!
+//! Owns the counters. Knows nothing of sockets.
+//! INVARIANT: each [`LoginSlot`] is counted once, and given back when it is dropped or admitted.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Limits of one listener.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections that have not logged in, in all. Default 200.
+    pub max_unauthenticated: usize,
+    /// Of these, how many are kept for addresses that logged in before. Default 50.
+    pub kept_for_known: usize,
+    /// Connections that have not logged in, per address (IPv6: /64). Default 20.
+    pub max_unauthenticated_per_address: usize,
+    /// New connections per second, with a burst of as many. Default 100.
+    pub starts_per_second: u32,
+    /// Open connections in all. Default 2,000.
+    pub max_connections: usize,
+    /// From accept to login. Default 30 s.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            max_unauthenticated: 200,
+            kept_for_known: 50,
+            max_unauthenticated_per_address: 20,
+            starts_per_second: 100,
+            max_connections: 2000,
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a connection was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The address is banned (rule B2).
+    #[error("the address is banned")]
+    Banned,
+    /// Too many connections are open.
+    #[error("too many connections are open")]
+    Connections,
+    /// Too many connections have not logged in.
+    #[error("too many connections wait for login")]
+    Unauthenticated,
+    /// Too many connections of this address have not logged in.
+    #[error("too many connections of this address wait for login")]
+    Address,
+    /// Connections come too fast.
+    #[error("connections come too fast")]
+    StartRate,
+}
+
+/// Addresses that are remembered as known; the one seen longest ago makes room.
+const MAX_KNOWN: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    limits: Limits,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    connections: usize,
+    unauthenticated: usize,
+    by_address: HashMap<IpAddr, usize>,
+    known: HashMap<IpAddr, Instant>,
+    starts: f64,
+    refilled: Instant,
+}
+
+/// A counted connection. Until [`admitted`](Self::admitted) it counts as waiting for login; dropping
+/// it gives everything back.
+#[derive(Debug)]
+pub struct LoginSlot {
+    gauge: Arc<Gauge>,
+    address: IpAddr,
+    waiting: Mutex<bool>,
+}
+
+impl Gauge {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        let counts = Counts {
+            connections: 0,
+            unauthenticated: 0,
+            by_address: HashMap::new(),
+            known: HashMap::new(),
+            starts: f64::from(limits.starts_per_second),
+            refilled: Instant::now(),
+        };
+        Arc::new(Gauge {
+            limits,
+            counts: Mutex::new(counts),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a connection, or says why not.
+    pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<LoginSlot, Refused> {
+        let address = bucket(peer);
+        let mut counts = self.lock();
+        if counts.connections >= self.limits.max_connections {
+            return Err(Refused::Connections);
+        }
+        let kept = if counts.known.contains_key(&address) {
+            0
+        } else {
+            self.limits.kept_for_known
+        };
+        if counts.unauthenticated + kept >= self.limits.max_unauthenticated {
+            return Err(Refused::Unauthenticated);
+        }
+        let here = counts.by_address.get(&address).copied().unwrap_or(0);
+        if here >= self.limits.max_unauthenticated_per_address {
+            return Err(Refused::Address);
+        }
+        if !counts.take_start(f64::from(self.limits.starts_per_second)) {
+            return Err(Refused::StartRate);
+        }
+        counts.connections += 1;
+        counts.unauthenticated += 1;
+        counts.by_address.insert(address, here + 1);
+        drop(counts);
+        Ok(LoginSlot {
+            gauge: Arc::clone(self),
+            address,
+            waiting: Mutex::new(true),
+        })
+    }
+}
+
+impl Counts {
+    fn take_start(&mut self, per_second: f64) -> bool {
+        let now = Instant::now();
+        let gained = now.duration_since(self.refilled).as_secs_f64() * per_second;
+        self.starts = (self.starts + gained).min(per_second);
+        self.refilled = now;
+        if self.starts < 1.0 {
+            return false;
+        }
+        self.starts -= 1.0;
+        true
+    }
+
+    fn stop_waiting(&mut self, address: IpAddr) {
+        self.unauthenticated = self.unauthenticated.saturating_sub(1);
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+
+    fn remember(&mut self, address: IpAddr) {
+        if self.known.len() >= MAX_KNOWN && !self.known.contains_key(&address) {
+            let oldest = self
+                .known
+                .iter()
+                .min_by_key(|(_, seen)| **seen)
+                .map(|(ip, _)| *ip);
+            if let Some(oldest) = oldest {
+                self.known.remove(&oldest);
+            }
+        }
+        self.known.insert(address, Instant::now());
+    }
+}
+
+impl LoginSlot {
+    /// The client logged in: it waits no more, and its address is known from now on.
+    pub fn admitted(&self) {
+        if self.stop_waiting() {
+            self.gauge.lock().remember(self.address);
+        }
+    }
+
+    /// Whether the client has not logged in yet.
+    pub fn is_waiting(&self) -> bool {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop_waiting(&self) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = std::mem::replace(&mut *waiting, false);
+        if was {
+            self.gauge.lock().stop_waiting(self.address);
+        }
+        was
+    }
+}
+
+impl Drop for LoginSlot {
+    fn drop(&mut self) {
+        self.stop_waiting();
+        let mut counts = self.gauge.lock();
+        counts.connections = counts.connections.saturating_sub(1);
+    }
+}
+
+/// The address that is counted: one customer holds a whole IPv6 /64.
+fn bucket(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use super::*;
+
+    fn small() -> Limits {
+        Limits {
+            max_unauthenticated: 4,
+            kept_for_known: 2,
+            max_unauthenticated_per_address: 2,
+            starts_per_second: 1000,
+            max_connections: 5,
+            grace: Duration::from_secs(1),
+        }
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    // rule B3: bounded in total and per address, with room kept for known addresses.
+    #[tokio::test]
+    async fn room_is_kept_for_known_addresses() {
+        let gauge = Gauge::new(small());
+        let known = gauge.enter(ip(1)).unwrap();
+        known.admitted();
+        let _a = gauge.enter(ip(2)).unwrap();
+        let _b = gauge.enter(ip(2)).unwrap();
+        assert_eq!(gauge.enter(ip(3)).unwrap_err(), Refused::Unauthenticated);
+        let _c = gauge.enter(ip(1)).unwrap();
+        let _d = gauge.enter(ip(1)).unwrap();
+        assert_eq!(gauge.enter(ip(1)).unwrap_err(), Refused::Connections);
+    }
+
+    // rule B3
+    #[tokio::test]
+    async fn an_address_is_bounded_and_gives_its_room_back() {
+        let gauge = Gauge::new(small());
+        let a = gauge.enter(ip(2)).unwrap();
+        let b = gauge.enter(ip(2)).unwrap();
+        assert_eq!(gauge.enter(ip(2)).unwrap_err(), Refused::Unauthenticated);
+        drop(a);
+        b.admitted();
+        assert!(!b.is_waiting());
+        let _c = gauge.enter(ip(2)).unwrap();
+        let _d = gauge.enter(ip(2)).unwrap();
+        assert_eq!(gauge.enter(ip(2)).unwrap_err(), Refused::Address);
+        assert_eq!(gauge.lock().unauthenticated, 2);
+    }
+
+    // rule B3
+    #[tokio::test(start_paused = true)]
+    async fn the_start_rate_is_bounded() {
+        let limits = Limits {
+            starts_per_second: 2,
+            max_connections: 100,
+            ..Limits::default()
+        };
+        let gauge = Gauge::new(limits);
+        let _a = gauge.enter(ip(1)).unwrap();
+        let _b = gauge.enter(ip(2)).unwrap();
+        assert_eq!(gauge.enter(ip(3)).unwrap_err(), Refused::StartRate);
+        tokio::time::advance(Duration::from_millis(600)).await;
+        assert!(gauge.enter(ip(3)).is_ok());
+        assert_eq!(gauge.enter(ip(4)).unwrap_err(), Refused::StartRate);
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address() {
+        let a = bucket("2001:db8:1:2:3::1".parse().unwrap());
+        assert_eq!(a, bucket("2001:db8:1:2:ffff::9".parse().unwrap()));
+        assert_ne!(a, bucket("2001:db8:1:3::1".parse().unwrap()));
+        assert_eq!(bucket("::ffff:192.0.2.1".parse().unwrap()), ip(1));
+    }
+
+    #[tokio::test]
+    async fn known_addresses_are_bounded() {
+        let gauge = Gauge::new(small());
+        let mut counts = gauge.lock();
+        for i in 0..=u32::try_from(MAX_KNOWN).unwrap() {
+            counts.remember(IpAddr::from(i.to_be_bytes()));
+        }
+        assert_eq!(counts.known.len(), MAX_KNOWN);
+    }
+}

@@ -1,0 +1,278 @@
+//! A TCP stream that can be closed from outside while its owner reads or writes.
+//!
+//! Owns the socket. Knows nothing of what is said over it.
+//! INVARIANT: the socket lives inside one lock; whoever takes it out closes it, once.
+
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use portcullis_gate::{EndReason, Transport};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// How a protocol says good-bye in its own words.
+type Leave = Box<dyn Fn(EndReason) + Send + Sync>;
+
+/// The protocol's end of a connection: reads and writes until the stream is aborted, from when on
+/// both fail with `ConnectionReset`.
+#[derive(Debug)]
+pub struct KillableStream {
+    shared: Arc<Shared>,
+}
+
+/// The outside end: closes the socket. Cheap to clone by `Arc`.
+pub struct StreamTransport {
+    shared: Arc<Shared>,
+    leave: Mutex<Option<Leave>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: Mutex<Socket>,
+    closed: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Socket {
+    stream: Option<TcpStream>,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl KillableStream {
+    /// Takes a socket over; the second half closes it from outside.
+    pub fn new(stream: TcpStream) -> (Self, Arc<StreamTransport>) {
+        let shared = Arc::new(Shared {
+            socket: Mutex::new(Socket {
+                stream: Some(stream),
+                reader: None,
+                writer: None,
+            }),
+            closed: CancellationToken::new(),
+        });
+        let transport = StreamTransport {
+            shared: Arc::clone(&shared),
+            leave: Mutex::new(None),
+        };
+        (KillableStream { shared }, Arc::new(transport))
+    }
+}
+
+impl Drop for KillableStream {
+    /// The protocol is done: the socket closes in good order, and waiters hear of it.
+    fn drop(&mut self) {
+        drop(self.shared.lock().stream.take());
+        self.shared.closed.cancel();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Socket> {
+        // A panic while the lock was held cannot leave the socket half taken.
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StreamTransport {
+    /// Says how the protocol takes its leave. Until it does, leaving is aborting.
+    pub fn on_leave(&self, leave: impl Fn(EndReason) + Send + Sync + 'static) {
+        *self.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(leave));
+    }
+
+    /// Cancelled when the socket is closed, by whichever side.
+    pub fn closed(&self) -> &CancellationToken {
+        &self.shared.closed
+    }
+}
+
+impl Transport for StreamTransport {
+    fn abort(&self) {
+        let (stream, reader, writer) = {
+            let mut socket = self.shared.lock();
+            (
+                socket.stream.take(),
+                socket.reader.take(),
+                socket.writer.take(),
+            )
+        };
+        if let Some(stream) = stream {
+            // Rule C5: with a linger of zero, closing discards what is queued and sends a reset.
+            let linger = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            if let Err(error) = linger {
+                tracing::warn!(%error, "the socket takes no linger; closing it as it is");
+            }
+            drop(stream);
+        }
+        self.shared.closed.cancel();
+        reader.into_iter().chain(writer).for_each(Waker::wake);
+    }
+
+    fn take_leave(&self, reason: EndReason) {
+        match &*self.leave.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(leave) => leave(reason),
+            None => self.abort(),
+        }
+    }
+}
+
+impl std::fmt::Debug for StreamTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamTransport")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+/// Keeps the waker of the task that waits, for the end that the socket itself cannot tell.
+fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    if !slot
+        .as_ref()
+        .is_some_and(|waker| waker.will_wake(cx.waker()))
+    {
+        *slot = Some(cx.waker().clone());
+    }
+}
+
+impl KillableStream {
+    fn poll_writer<T>(
+        &self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let mut socket = self.shared.lock();
+        let Some(stream) = &mut socket.stream else {
+            return Poll::Ready(Err(reset()));
+        };
+        let answer = poll(Pin::new(stream), cx);
+        if answer.is_pending() {
+            remember(&mut socket.writer, cx);
+        }
+        answer
+    }
+}
+
+impl AsyncRead for KillableStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut socket = self.shared.lock();
+        let Some(stream) = &mut socket.stream else {
+            return Poll::Ready(Err(reset()));
+        };
+        let answer = Pin::new(stream).poll_read(cx, buffer);
+        if answer.is_pending() {
+            remember(&mut socket.reader, cx);
+        }
+        answer
+    }
+}
+
+impl AsyncWrite for KillableStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_writer(cx, |stream, cx| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_writer(cx, |stream, cx| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let socket = self.shared.lock();
+        let Some(stream) = &socket.stream else {
+            return Poll::Ready(Err(reset()));
+        };
+        Poll::Ready(socket2::SockRef::from(stream).shutdown(Shutdown::Write))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+    use std::time::Instant;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, KillableStream, Arc<StreamTransport>) {
+        let listener = crate::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let (stream, transport) = KillableStream::new(server);
+        (client, stream, transport)
+    }
+
+    // rule C5: the end is abortive; what is queued never leaves, and the peer sees a reset.
+    #[tokio::test]
+    async fn abort_resets_the_peer_and_wakes_a_stalled_writer() {
+        let (mut client, mut stream, transport) = pair().await;
+        let writer = tokio::spawn(async move {
+            let chunk = vec![0u8; 1 << 20];
+            loop {
+                if let Err(error) = stream.write_all(&chunk).await {
+                    return error.kind();
+                }
+            }
+        });
+        // The client reads nothing, so the writer stalls with a full socket.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let start = Instant::now();
+        transport.abort();
+        assert!(start.elapsed() < Duration::from_millis(20));
+        assert_eq!(writer.await.unwrap(), io::ErrorKind::ConnectionReset);
+        let mut sink = Vec::new();
+        let error = client.read_to_end(&mut sink).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert!(transport.closed().is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn abort_wakes_a_waiting_reader_and_may_be_repeated() {
+        let (_client, mut stream, transport) = pair().await;
+        let reader = tokio::spawn(async move { stream.read_u8().await.unwrap_err().kind() });
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        transport.abort();
+        transport.abort();
+        assert_eq!(reader.await.unwrap(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn taking_leave_without_a_protocol_aborts() {
+        let (mut client, stream, transport) = pair().await;
+        transport.take_leave(EndReason::Shutdown);
+        assert_eq!(
+            client.read_u8().await.unwrap_err().kind(),
+            io::ErrorKind::ConnectionReset
+        );
+        drop(stream);
+    }
+
+    #[tokio::test]
+    async fn a_protocol_that_knows_how_takes_its_own_leave() {
+        let (mut client, mut stream, transport) = pair().await;
+        let (say, mut hear) = tokio::sync::mpsc::unbounded_channel();
+        transport.on_leave(move |reason| say.send(reason).unwrap());
+        transport.take_leave(EndReason::Idle);
+        assert_eq!(hear.recv().await, Some(EndReason::Idle));
+        stream.write_all(b"x").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'x');
+    }
+}
