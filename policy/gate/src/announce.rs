@@ -54,13 +54,16 @@ pub struct Change {
     pub version: i64,
     /// Sessions to end now.
     pub cuts: Vec<Cut>,
-    /// Accounts whose sessions must take a new view at their next operation, and whose entry is
-    /// decided again at once.
+    /// Accounts whose sessions must take a new view at their next operation.
     pub accounts: Vec<AccountId>,
     /// Groups, whose members' sessions must do the same.
     pub groups: Vec<GroupId>,
-    /// Whether a rule of the whole site changed: fences, settings.
+    /// Whether the sessions of everyone must do the same: fences, settings of the site.
     pub site: bool,
+    /// Whether the rules of entry may have changed (protocol flags, memberships, roles, factor and
+    /// site rules): entry is then decided again at once for all sessions touched.
+    #[serde(default)]
+    pub entry: bool,
 }
 
 /// The result of a committed change that nobody has told the sessions yet.
@@ -75,7 +78,11 @@ pub struct Unannounced<T> {
 impl<T> Unannounced<T> {
     /// Wraps the result of a commit that just returned.
     pub fn new(value: T, change: Change) -> Self {
-        Unannounced { value, change, committed: Instant::now() }
+        Unannounced {
+            value,
+            change,
+            committed: Instant::now(),
+        }
     }
 
     pub(crate) fn into_parts(self) -> (T, Change, Instant) {

@@ -95,7 +95,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.registered.unregister();
+        self.registered.leave();
     }
 }
 

@@ -52,7 +52,7 @@ pub enum StorageError {
 /// Why an operation of [`AuthorizedFs`](crate::AuthorizedFs) did not happen.
 ///
 /// Every protocol maps it in one total `match`, so that a new kind breaks the build there.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FsError {
     /// Nothing stands there, or nothing that this principal may know of.
     #[error("no such file or folder")]
@@ -61,8 +61,8 @@ pub enum FsError {
     #[error("permission denied")]
     PermissionDenied,
     /// The name is not one that the site has.
-    #[error(transparent)]
-    InvalidName(#[from] PathError),
+    #[error("{0}")]
+    InvalidName(PathError),
     /// Something stands there.
     #[error("a file or folder of this name exists already")]
     AlreadyExists,
@@ -108,6 +108,12 @@ pub enum FsError {
     /// The storage or the directory cannot be reached, or failed.
     #[error("the storage failed; the administrator's log says why")]
     Unavailable,
+}
+
+impl From<PathError> for FsError {
+    fn from(error: PathError) -> Self {
+        FsError::InvalidName(error)
+    }
 }
 
 impl From<StorageError> for FsError {

@@ -1,50 +1,558 @@
-//! An open file of one session.
+//! An open file of one session (rules U2 to U5, U9).
+//!
+//! Owns what a handle may do and how an upload becomes a file. Knows nothing of wires.
+//! INVARIANT: nothing is published but by [`AuthorizedFile::close`], whole, for a live session,
+//! after its intent is stored and policy has said yes once more.
 
-use crate::{FsError, Metadata, NewAttributes};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use portcullis_model::{Action, PlaceKind, VirtualPath};
+use tokio::sync::OnceCell;
+
+use crate::intent::EarlyIntent;
+use crate::live::{Live, OpenFileCount, Present};
+use crate::permits as p;
+use crate::{
+    AuditOutcome, Durability, FileIdentity, FsError, Metadata, NewAttributes, OpenFile,
+    OpenOptions, StageFrom, StagedFile,
+};
 
 /// An open file. Calls may run side by side; dropping it without [`close`](Self::close) publishes
 /// nothing and keeps the partial for its account.
-#[derive(Debug)]
-pub struct AuthorizedFile {}
+pub struct AuthorizedFile {
+    live: Arc<Live>,
+    site: VirtualPath,
+    options: OpenOptions,
+    purpose: Purpose,
+    reader: Option<Box<dyn OpenFile>>,
+    writer: OnceCell<Writer>,
+    /// Serialises appends, whose place is the end at that moment.
+    appending: tokio::sync::Mutex<()>,
+    rights: Rights,
+    read: AtomicU64,
+    written: AtomicU64,
+    /// The first error of a write: what was lost must not be published as if it were whole.
+    broken: Mutex<Option<FsError>>,
+    closed: AtomicBool,
+    _open: OpenFileCount,
+}
+
+/// What the handle was opened for.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    /// To read; `own` is whether it was an own upload then.
+    Read { own: bool },
+    /// To make a new file.
+    New,
+    /// To change the file that stood there.
+    Over { identity: FileIdentity, own: bool },
+}
+
+/// Where written bytes go.
+struct Writer {
+    sink: Sink,
+    intent: EarlyIntent,
+}
+
+enum Sink {
+    Staged(Box<dyn StagedFile>),
+    InPlace(Box<dyn OpenFile>),
+}
+
+/// What was decided, and at which stamp of the session's view.
+struct Rights {
+    stamp: AtomicU64,
+    read: AtomicBool,
+    write: AtomicBool,
+}
+
+impl fmt::Debug for AuthorizedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizedFile")
+            .field("site", &self.site)
+            .field("purpose", &self.purpose)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Sink {
+    fn file(&self) -> &dyn OpenFile {
+        match self {
+            Sink::Staged(file) => &**file,
+            Sink::InPlace(file) => &**file,
+        }
+    }
+}
 
 impl AuthorizedFile {
+    fn build(
+        live: Arc<Live>,
+        site: VirtualPath,
+        options: OpenOptions,
+        purpose: Purpose,
+        reader: Option<Box<dyn OpenFile>>,
+        writer: OnceCell<Writer>,
+    ) -> Self {
+        AuthorizedFile {
+            _open: live.count_open(),
+            live,
+            site,
+            options,
+            purpose,
+            reader,
+            writer,
+            appending: tokio::sync::Mutex::new(()),
+            rights: Rights {
+                stamp: AtomicU64::new(0),
+                read: AtomicBool::new(false),
+                write: AtomicBool::new(false),
+            },
+            read: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            broken: Mutex::new(None),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Opens to read; `Read` was allowed.
+    pub(crate) async fn reading(
+        live: Arc<Live>,
+        present: &Present,
+        site: VirtualPath,
+        own: bool,
+    ) -> Result<Self, FsError> {
+        let reader = live
+            .ports
+            .storage
+            .open_read(live.permit::<p::Read>(&site))
+            .await?;
+        let options = OpenOptions {
+            read: true,
+            ..OpenOptions::default()
+        };
+        let purpose = Purpose::Read { own };
+        let file = Self::build(live, site, options, purpose, Some(reader), OnceCell::new());
+        file.decide(present);
+        Ok(file)
+    }
+
+    /// Begins or goes on with an upload to a new name; `Create` was allowed.
+    pub(crate) async fn new_upload(
+        live: Arc<Live>,
+        present: &Present,
+        site: VirtualPath,
+        from: StageFrom,
+        options: OpenOptions,
+    ) -> Result<Self, FsError> {
+        let staged = live
+            .ports
+            .storage
+            .stage(live.permit::<p::Stage>(&site), from)
+            .await?;
+        let intent = EarlyIntent::begin(&live, live.event("upload", AuditOutcome::Intent, &site));
+        let writer = OnceCell::new_with(Some(Writer {
+            sink: Sink::Staged(staged),
+            intent,
+        }));
+        let file = Self::build(live, site, options, Purpose::New, None, writer);
+        file.decide(present);
+        Ok(file)
+    }
+
+    /// Opens a file that stands there to change it; `Overwrite` was allowed.
+    pub(crate) async fn over(
+        live: Arc<Live>,
+        present: &Present,
+        site: VirtualPath,
+        metadata: Metadata,
+        options: OpenOptions,
+    ) -> Result<Self, FsError> {
+        let own = live.is_own(metadata.identity);
+        let purpose = Purpose::Over {
+            identity: metadata.identity,
+            own,
+        };
+        let may_read = live
+            .ask(present, Action::Read, &site, PlaceKind::File, own)
+            .is_allow();
+        let reader = if options.read && may_read && !options.truncate {
+            Some(
+                live.ports
+                    .storage
+                    .open_read(live.permit::<p::Read>(&site))
+                    .await?,
+            )
+        } else {
+            None
+        };
+        let file = Self::build(live, site, options, purpose, reader, OnceCell::new());
+        file.decide(present);
+        if options.truncate {
+            file.writer
+                .get_or_try_init(|| file.stage(StageFrom::Empty))
+                .await?;
+        }
+        Ok(file)
+    }
+
+    /// Decides what the handle may do at the view `present`.
+    fn decide(&self, present: &Present) {
+        let allowed = |action, kind, own| {
+            self.live
+                .ask(present, action, &self.site, kind, own)
+                .is_allow()
+        };
+        let (read, write) = match self.purpose {
+            Purpose::Read { own } => (allowed(Action::Read, PlaceKind::File, own), false),
+            Purpose::New => (
+                allowed(Action::Read, PlaceKind::File, true),
+                allowed(Action::Create, PlaceKind::NewFile, false),
+            ),
+            Purpose::Over { own, .. } => (
+                allowed(Action::Read, PlaceKind::File, own),
+                allowed(Action::Overwrite, PlaceKind::File, own),
+            ),
+        };
+        self.rights
+            .read
+            .store(read && self.options.read, Ordering::Relaxed);
+        self.rights
+            .write
+            .store(write && self.options.write, Ordering::Relaxed);
+        self.rights.stamp.store(present.stamp(), Ordering::Release);
+    }
+
+    /// Whether the session lives and the rights are those of its newest view; no waiting.
+    fn is_current(&self) -> Result<bool, FsError> {
+        if self.live.registered.is_ended() {
+            return Err(FsError::SessionEnded);
+        }
+        if self.closed.load(Ordering::Acquire) {
+            return Err(FsError::WrongHandle);
+        }
+        Ok(self.rights.stamp.load(Ordering::Acquire) == self.live.registered.stamp())
+    }
+
+    async fn refresh(&self) -> Result<(), FsError> {
+        if !self.is_current()? {
+            let present = self.live.present().await?;
+            self.decide(&present);
+        }
+        Ok(())
+    }
+
+    fn readable(&self) -> Result<&dyn OpenFile, FsError> {
+        if !self.options.read {
+            return Err(FsError::WrongHandle);
+        }
+        if !self.rights.read.load(Ordering::Relaxed) {
+            return Err(FsError::PermissionDenied);
+        }
+        match (self.writer.get(), &self.reader) {
+            (Some(writer), _) => Ok(writer.sink.file()),
+            (None, Some(reader)) => Ok(&**reader),
+            (None, None) => Err(FsError::PermissionDenied),
+        }
+    }
+
     /// Reads at `offset` until `buffer` is full or the file ends, if that needs no waiting; `None`
     /// where it would have to wait: use [`read_at`](Self::read_at) then.
-    pub fn try_read_at(
-        &self,
-        _offset: u64,
-        _buffer: &mut [u8],
-    ) -> Option<Result<usize, FsError>> {
-        unimplemented!()
+    pub fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, FsError>> {
+        match self.is_current() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(Err(error)),
+        }
+        let file = match self.readable() {
+            Ok(file) => file,
+            Err(error) => return Some(Err(error)),
+        };
+        let result = file.try_read_at(offset, buffer)?;
+        Some(
+            result
+                .map_err(FsError::from)
+                .inspect(|count| self.count_read(*count)),
+        )
     }
 
     /// Reads at `offset` until `buffer` is full or the file ends.
-    pub async fn read_at(&self, _offset: u64, _buffer: &mut [u8]) -> Result<usize, FsError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, FsError> {
+        self.refresh().await?;
+        let count = self.readable()?.read_at(offset, buffer).await?;
+        // What was read while the session was being ended stays here.
+        self.is_current()?;
+        self.count_read(count);
+        Ok(count)
+    }
+
+    fn count_read(&self, count: usize) {
+        self.read.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     /// Writes all of `data` at `offset` (at the end, if the file was opened to append).
-    pub async fn write_at(&self, _offset: u64, _data: &[u8]) -> Result<(), FsError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`]. After an error the upload is not published any more.
+    pub async fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        let result = self.try_write(offset, data).await;
+        match result {
+            Ok(()) => {
+                self.written.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+            Err(error) => self.note_broken(error),
+        }
+        result
+    }
+
+    async fn try_write(&self, offset: u64, data: &[u8]) -> Result<(), FsError> {
+        self.refresh().await?;
+        self.may_write()?;
+        let writer = self
+            .writer
+            .get_or_try_init(|| self.begin_writing(offset))
+            .await?;
+        if self.options.append {
+            let _in_order = self.appending.lock().await;
+            let end = writer.sink.file().metadata().await?.size;
+            return Ok(writer.sink.file().write_at(end, data).await?);
+        }
+        Ok(writer.sink.file().write_at(offset, data).await?)
+    }
+
+    fn may_write(&self) -> Result<(), FsError> {
+        if !self.options.write {
+            return Err(FsError::WrongHandle);
+        }
+        if !self.rights.write.load(Ordering::Relaxed) {
+            return Err(FsError::PermissionDenied);
+        }
+        Ok(())
+    }
+
+    fn note_broken(&self, error: FsError) {
+        self.broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
+    }
+
+    /// The first write decides (rule U3): at the start it makes a new version, beyond the start or
+    /// at the end it continues the file in place.
+    async fn begin_writing(&self, offset: u64) -> Result<Writer, FsError> {
+        if offset == 0 && !self.options.append {
+            self.stage(StageFrom::Existing).await
+        } else {
+            self.modify().await
+        }
+    }
+
+    async fn stage(&self, from: StageFrom) -> Result<Writer, FsError> {
+        let live = &self.live;
+        let staged = live
+            .ports
+            .storage
+            .stage(live.permit::<p::Stage>(&self.site), from)
+            .await?;
+        let event = live.event("overwrite", AuditOutcome::Intent, &self.site);
+        Ok(Writer {
+            sink: Sink::Staged(staged),
+            intent: EarlyIntent::begin(live, event),
+        })
+    }
+
+    async fn modify(&self) -> Result<Writer, FsError> {
+        let live = &self.live;
+        let event = live.event("modify", AuditOutcome::Intent, &self.site);
+        let intent = EarlyIntent::begin(live, event);
+        intent.stored().await?;
+        self.refresh().await?;
+        self.may_write()?;
+        let file = live
+            .ports
+            .storage
+            .open_modify(live.permit::<p::Modify>(&self.site))
+            .await?;
+        if let Purpose::Over { identity, .. } = self.purpose
+            && file.metadata().await?.identity != identity
+        {
+            return Err(FsError::Conflict);
+        }
+        Ok(Writer {
+            sink: Sink::InPlace(file),
+            intent,
+        })
     }
 
     /// Attributes now.
+    ///
+    /// # Errors
+    /// See [`FsError`].
     pub async fn stat(&self) -> Result<Metadata, FsError> {
-        unimplemented!()
+        self.refresh().await?;
+        match (self.writer.get(), &self.reader) {
+            (Some(writer), _) => Ok(writer.sink.file().metadata().await?),
+            (None, Some(reader)) => Ok(reader.metadata().await?),
+            (None, None) => {
+                let permit = self.live.permit::<p::Stat>(&self.site);
+                self.live
+                    .ports
+                    .storage
+                    .stat(permit)
+                    .await?
+                    .ok_or(FsError::NotFound)
+            }
+        }
     }
 
     /// Sets attributes; `size` cuts or extends.
-    pub async fn set_attributes(&self, _attributes: NewAttributes) -> Result<(), FsError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn set_attributes(&self, attributes: NewAttributes) -> Result<(), FsError> {
+        self.refresh().await?;
+        if attributes.size.is_some() {
+            self.may_write()?;
+            // A cut by size continues the file that stands there (rule U3).
+            let writer = self.writer.get_or_try_init(|| self.modify()).await?;
+            return Ok(writer.sink.file().set_attributes(attributes).await?);
+        }
+        if let Some(
+            writer @ Writer {
+                sink: Sink::Staged(_),
+                ..
+            },
+        ) = self.writer.get()
+        {
+            self.may_write()?;
+            return Ok(writer.sink.file().set_attributes(attributes).await?);
+        }
+        let own = match self.purpose {
+            Purpose::Read { own } | Purpose::Over { own, .. } => own,
+            Purpose::New => true,
+        };
+        let live = &self.live;
+        let present = live.present().await?;
+        live.check(&present, Action::SetAttr, &self.site, PlaceKind::File, own)?;
+        live.change(
+            live.event("set_attributes", AuditOutcome::Intent, &self.site),
+            async {
+                let present = live.present().await?;
+                live.check(&present, Action::SetAttr, &self.site, PlaceKind::File, own)?;
+                let permit = live.permit::<p::SetAttributes>(&self.site);
+                Ok(live
+                    .ports
+                    .storage
+                    .set_attributes(permit, attributes)
+                    .await?)
+            },
+        )
+        .await
     }
 
     /// Makes what was written survive a power loss.
+    ///
+    /// # Errors
+    /// See [`FsError`].
     pub async fn sync(&self) -> Result<(), FsError> {
-        unimplemented!()
+        self.refresh().await?;
+        match self.writer.get() {
+            Some(writer) => Ok(writer.sink.file().sync().await?),
+            None => Ok(()),
+        }
     }
 
     /// Closes: an upload is decided again and published (rules U2, U4). A second call does nothing.
+    ///
+    /// # Errors
+    /// See [`FsError`]; the partial of an upload that could not be published is kept.
     pub async fn close(&self) -> Result<(), FsError> {
-        unimplemented!()
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let Some(writer) = self.writer.get() else {
+            self.record_read();
+            return Ok(());
+        };
+        let result = match &writer.sink {
+            Sink::Staged(staged) => self.publish(staged.as_ref(), &writer.intent).await,
+            Sink::InPlace(file) => self.finish_in_place(file.as_ref()).await,
+        };
+        let written = self.written.load(Ordering::Relaxed);
+        writer
+            .intent
+            .close(
+                result
+                    .as_ref()
+                    .map(|()| Some(written))
+                    .map_err(|error| *error),
+            )
+            .await;
+        result
+    }
+
+    fn first_error(&self) -> Result<(), FsError> {
+        let broken = self.broken.lock().unwrap_or_else(PoisonError::into_inner);
+        broken.map_or(Ok(()), Err)
+    }
+
+    async fn publish(&self, staged: &dyn StagedFile, intent: &EarlyIntent) -> Result<(), FsError> {
+        self.first_error()?;
+        intent.stored().await?;
+        let live = &self.live;
+        let present = live.present().await?;
+        self.decide(&present);
+        self.may_write()?;
+        let durability = live.ports.config.durability;
+        let now = live.ports.clock.now();
+        match self.purpose {
+            Purpose::Over { identity, own } => {
+                let permit = live.permit::<p::PublishOver>(&self.site);
+                let made = staged.publish_over(permit, identity, durability).await?;
+                if own {
+                    live.own.add(made.identity, now);
+                }
+            }
+            Purpose::New | Purpose::Read { .. } => {
+                let permit = live.permit::<p::PublishNew>(&self.site);
+                let made = staged.publish_new(permit, durability).await?;
+                live.own.add(made.identity, now);
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish_in_place(&self, file: &dyn OpenFile) -> Result<(), FsError> {
+        self.first_error()?;
+        if self.live.ports.config.durability == Durability::OnClose {
+            file.sync().await?;
+        }
+        Ok(())
+    }
+
+    fn record_read(&self) {
+        if !self.options.read {
+            return;
+        }
+        let mut event = self.live.event("download", AuditOutcome::Done, &self.site);
+        event.bytes = Some(self.read.load(Ordering::Relaxed));
+        self.live.ports.audit.record(event, None);
+    }
+}
+
+impl Drop for AuthorizedFile {
+    fn drop(&mut self) {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        match self.writer.get() {
+            Some(writer) => writer.intent.abandon(),
+            None => self.record_read(),
+        }
     }
 }

@@ -1,8 +1,30 @@
 //! The one file interface that a protocol holds.
+//!
+//! Owns the way from a path on the wire to a decision, a permit and a call of storage (house rules:
+//! session live, path, decide, permit, back-end, audit). Knows nothing of any wire.
+//! INVARIANT: storage is not asked about a place unless its folder is visible (rule D4), and
+//! nothing is changed before its intent is stored (rule A2).
 
-use portcullis_model::{FileName, ParentOfRoot, VirtualPath};
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::{AuthorizedFile, Entry, FsError, Metadata, NewAttributes, Space};
+use portcullis_model::{Action, Decision, ParentOfRoot, PlaceKind, VirtualPath, is_visible};
+
+use crate::file::AuthorizedFile;
+use crate::live::{Live, Present};
+use crate::permits as p;
+use crate::{
+    AuditOutcome, Entry, EntryKind, FileIdentity, FsError, Listing, Metadata, NewAttributes, Space,
+    StageFrom,
+};
+
+/// What `statvfs` answers where the truth is not for this principal (rule D4): 1 PiB, all free.
+const FIXED_SPACE: Space = Space {
+    total: 1 << 50,
+    free: 1 << 50,
+    files: 1 << 32,
+    free_files: 1 << 32,
+};
 
 /// How a file is opened; derived from the protocol's flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -24,91 +46,607 @@ pub struct OpenOptions {
 /// Files as one live session may reach them. Paths are as the account sees them: its root view is
 /// `/`.
 #[derive(Debug, Clone)]
-pub struct AuthorizedFs {}
+pub struct AuthorizedFs {
+    pub(crate) live: Arc<Live>,
+}
+
+/// What stands at a place, as far as this principal may know.
+pub(crate) enum Found {
+    /// A file or folder. Whether this principal may know of it is not decided yet.
+    Entry(Metadata),
+    /// The account's own staged upload, and nothing else (rule U5).
+    Partial(Metadata),
+    /// Nothing.
+    Nothing,
+}
+
+pub(crate) fn kind_of(metadata: &Metadata) -> PlaceKind {
+    match metadata.kind {
+        EntryKind::File => PlaceKind::File,
+        EntryKind::Folder => PlaceKind::Folder,
+    }
+}
 
 impl AuthorizedFs {
+    pub(crate) fn new(live: Arc<Live>) -> Self {
+        AuthorizedFs { live }
+    }
+
     /// Reads a path from the wire; a relative one starts at the account's home (rule U1).
+    ///
+    /// # Errors
+    /// [`FsError::InvalidName`] for bytes that are no path; [`FsError::SessionEnded`].
     pub fn resolve(
         &self,
-        _bytes: &[u8],
-        _parent_of_root: ParentOfRoot,
+        bytes: &[u8],
+        parent_of_root: ParentOfRoot,
     ) -> Result<VirtualPath, FsError> {
-        unimplemented!()
+        let base = if bytes.starts_with(b"/") {
+            VirtualPath::root()
+        } else {
+            self.home()
+        };
+        Ok(base.resolve(bytes, parent_of_root)?)
     }
 
     /// The folder in which the session starts.
     pub fn home(&self) -> VirtualPath {
-        unimplemented!()
+        self.live.any_present().loaded.home.clone()
+    }
+
+    /// The place in the site's tree that this account calls by `path`.
+    pub(crate) fn site_path(present: &Present, path: &VirtualPath) -> Result<VirtualPath, FsError> {
+        Ok(path.within(present.view().root())?)
+    }
+
+    /// Asks storage what stands at a place, unless the principal may not even know of its folder.
+    pub(crate) async fn find(
+        &self,
+        present: &Present,
+        site: &VirtualPath,
+    ) -> Result<Found, FsError> {
+        let live = &self.live;
+        let view = present.view();
+        // As a folder the place decides for itself, as a file its folder decides: where neither is
+        // visible, no answer could be anything but "not found".
+        let may_ask = is_visible(view, site, PlaceKind::Folder, false)
+            || is_visible(view, site, PlaceKind::NewFile, false);
+        if !may_ask {
+            return Err(FsError::NotFound);
+        }
+        if let Some(metadata) = live
+            .ports
+            .storage
+            .stat(live.permit::<p::Stat>(site))
+            .await?
+        {
+            return Ok(Found::Entry(metadata));
+        }
+        if live
+            .ask(present, Action::Create, site, PlaceKind::NewFile, false)
+            .is_allow()
+            && let Some(metadata) = live
+                .ports
+                .storage
+                .stat_partial(live.permit::<p::Stat>(site))
+                .await?
+        {
+            return Ok(Found::Partial(metadata));
+        }
+        Ok(Found::Nothing)
+    }
+
+    pub(crate) fn is_own(&self, metadata: &Metadata) -> bool {
+        metadata.kind == EntryKind::File && self.live.is_own(metadata.identity)
     }
 
     /// Attributes of a file or folder.
-    pub async fn stat(&self, _path: &VirtualPath) -> Result<Metadata, FsError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn stat(&self, path: &VirtualPath) -> Result<Metadata, FsError> {
+        let present = self.live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        match self.find(&present, &site).await? {
+            Found::Nothing => Err(FsError::NotFound),
+            Found::Partial(metadata) => Ok(metadata),
+            Found::Entry(metadata) => {
+                let own = self.is_own(&metadata);
+                self.live
+                    .check(&present, Action::Stat, &site, kind_of(&metadata), own)?;
+                Ok(shown(&self.live, &present, &site, metadata))
+            }
+        }
     }
 
     /// The visible names of a folder.
-    pub async fn list(&self, _path: &VirtualPath) -> Result<AuthorizedListing, FsError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn list(&self, path: &VirtualPath) -> Result<AuthorizedListing, FsError> {
+        let live = &self.live;
+        let present = live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        match self.find(&present, &site).await? {
+            Found::Nothing => Err(FsError::NotFound),
+            Found::Partial(_) => Err(FsError::NotAFolder),
+            Found::Entry(metadata) if metadata.kind == EntryKind::File => {
+                let own = self.is_own(&metadata);
+                live.check(&present, Action::Stat, &site, PlaceKind::File, own)?;
+                Err(FsError::NotAFolder)
+            }
+            Found::Entry(_) => {
+                live.check(&present, Action::List, &site, PlaceKind::Folder, false)?;
+                let inner = live
+                    .ports
+                    .storage
+                    .list(live.permit::<p::List>(&site))
+                    .await?;
+                live.ports
+                    .audit
+                    .record(live.event("list", AuditOutcome::Done, &site), None);
+                Ok(AuthorizedListing {
+                    live: live.clone(),
+                    folder: site,
+                    inner,
+                })
+            }
+        }
     }
 
     /// Opens a file (rules U2 to U5).
+    ///
+    /// # Errors
+    /// See [`FsError`].
     pub async fn open(
         &self,
-        _path: &VirtualPath,
-        _options: OpenOptions,
+        path: &VirtualPath,
+        options: OpenOptions,
     ) -> Result<AuthorizedFile, FsError> {
-        unimplemented!()
+        let present = self.live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        let found = self.find(&present, &site).await?;
+        if !options.write {
+            return self.open_to_read(&present, site, found).await;
+        }
+        match found {
+            Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
+                self.live
+                    .check(&present, Action::Stat, &site, PlaceKind::Folder, false)?;
+                Err(FsError::IsAFolder)
+            }
+            Found::Entry(metadata) if options.create && options.exclusive => {
+                Err(self.name_is_taken(&present, &site, &metadata))
+            }
+            Found::Entry(metadata) => {
+                let own = self.is_own(&metadata);
+                self.live
+                    .check(&present, Action::Overwrite, &site, PlaceKind::File, own)?;
+                AuthorizedFile::over(self.live.clone(), &present, site, metadata, options).await
+            }
+            Found::Partial(_) => {
+                let afresh = options.truncate || options.exclusive;
+                let from = if afresh {
+                    StageFrom::Empty
+                } else {
+                    StageFrom::Partial
+                };
+                AuthorizedFile::new_upload(self.live.clone(), &present, site, from, options).await
+            }
+            Found::Nothing if options.create => {
+                self.live
+                    .check(&present, Action::Create, &site, PlaceKind::NewFile, false)?;
+                let from = StageFrom::Empty;
+                AuthorizedFile::new_upload(self.live.clone(), &present, site, from, options).await
+            }
+            Found::Nothing => Err(FsError::NotFound),
+        }
+    }
+
+    async fn open_to_read(
+        &self,
+        present: &Present,
+        site: VirtualPath,
+        found: Found,
+    ) -> Result<AuthorizedFile, FsError> {
+        match found {
+            Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
+                self.live
+                    .check(present, Action::Stat, &site, PlaceKind::Folder, false)?;
+                Err(FsError::IsAFolder)
+            }
+            Found::Entry(metadata) => {
+                let own = self.is_own(&metadata);
+                self.live
+                    .check(present, Action::Read, &site, PlaceKind::File, own)?;
+                AuthorizedFile::reading(self.live.clone(), present, site, own).await
+            }
+            // A staged upload is not read by name (rule U5).
+            Found::Partial(_) => Err(FsError::PermissionDenied),
+            Found::Nothing => Err(FsError::NotFound),
+        }
+    }
+
+    /// Something stands where a new name is wanted. Only who may know of it hears so.
+    pub(crate) fn name_is_taken(
+        &self,
+        present: &Present,
+        site: &VirtualPath,
+        metadata: &Metadata,
+    ) -> FsError {
+        let own = self.is_own(metadata);
+        if is_visible(present.view(), site, kind_of(metadata), own) {
+            FsError::AlreadyExists
+        } else {
+            FsError::PermissionDenied
+        }
     }
 
     /// Makes a folder.
-    pub async fn make_dir(&self, _path: &VirtualPath) -> Result<(), FsError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn make_dir(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let live = &self.live;
+        let present = live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        if let Found::Entry(metadata) = self.find(&present, &site).await? {
+            live.check(
+                &present,
+                Action::MakeDir,
+                &site,
+                PlaceKind::NewFolder,
+                false,
+            )
+            .map_err(
+                |error| match self.name_is_taken(&present, &site, &metadata) {
+                    FsError::AlreadyExists => FsError::AlreadyExists,
+                    _ => error,
+                },
+            )?;
+            return Err(self.name_is_taken(&present, &site, &metadata));
+        }
+        live.check(
+            &present,
+            Action::MakeDir,
+            &site,
+            PlaceKind::NewFolder,
+            false,
+        )?;
+        live.change(live.event("make_dir", AuditOutcome::Intent, &site), async {
+            let present = live.present().await?;
+            live.check(
+                &present,
+                Action::MakeDir,
+                &site,
+                PlaceKind::NewFolder,
+                false,
+            )?;
+            let made = live
+                .ports
+                .storage
+                .make_dir(live.permit::<p::MakeDir>(&site))
+                .await?;
+            live.own.add(made.identity, live.ports.clock.now());
+            Ok(())
+        })
+        .await
     }
 
-    /// Removes a file.
-    pub async fn remove_file(&self, _path: &VirtualPath) -> Result<(), FsError> {
-        unimplemented!()
-    }
-
-    /// Removes an empty folder.
-    pub async fn remove_dir(&self, _path: &VirtualPath) -> Result<(), FsError> {
-        unimplemented!()
+    /// Removes a file, or the account's own partial.
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn remove_file(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let live = &self.live;
+        let present = live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        let (action, kind, own) = match self.find(&present, &site).await? {
+            Found::Nothing => return Err(FsError::NotFound),
+            Found::Partial(_) => (Action::Create, PlaceKind::NewFile, false),
+            Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
+                live.check(&present, Action::Stat, &site, PlaceKind::Folder, false)?;
+                return Err(FsError::IsAFolder);
+            }
+            Found::Entry(metadata) => (Action::Delete, PlaceKind::File, self.is_own(&metadata)),
+        };
+        live.check(&present, action, &site, kind, own)?;
+        live.change(live.event("delete", AuditOutcome::Intent, &site), async {
+            let present = live.present().await?;
+            live.check(&present, action, &site, kind, own)?;
+            Ok(live
+                .ports
+                .storage
+                .remove_file(live.permit::<p::RemoveFile>(&site))
+                .await?)
+        })
+        .await
     }
 
     /// Renames a file or folder; replaces an existing file only if `replace` asks for it and the
     /// level allows it.
+    ///
+    /// # Errors
+    /// See [`FsError`].
     pub async fn rename(
         &self,
-        _from: &VirtualPath,
-        _to: &VirtualPath,
-        _replace: bool,
+        from: &VirtualPath,
+        to: &VirtualPath,
+        replace: bool,
     ) -> Result<(), FsError> {
-        unimplemented!()
+        let present = self.live.present().await?;
+        let from = Self::site_path(&present, from)?;
+        let to = Self::site_path(&present, to)?;
+        match self.find(&present, &from).await? {
+            Found::Nothing => Err(FsError::NotFound),
+            // It has no name yet that could be changed.
+            Found::Partial(_) => Err(FsError::PermissionDenied),
+            Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
+                self.rename_folder(&present, &from, &to).await
+            }
+            Found::Entry(metadata) => {
+                self.rename_file(&present, &from, metadata.identity, &to, replace)
+                    .await
+            }
+        }
+    }
+
+    async fn rename_file(
+        &self,
+        present: &Present,
+        from: &VirtualPath,
+        identity: FileIdentity,
+        to: &VirtualPath,
+        replace: bool,
+    ) -> Result<(), FsError> {
+        let live = &self.live;
+        // The level's "own" holds for a rename within one folder only.
+        let own = from.parent_str() == to.parent_str() && live.is_own(identity);
+        let taken = match self.find(present, to).await? {
+            Found::Entry(metadata) => Some(metadata),
+            Found::Partial(_) | Found::Nothing => None,
+        };
+        let decide = |present: &Present| -> Result<(), FsError> {
+            live.check(present, Action::Rename, from, PlaceKind::File, own)?;
+            live.check(present, Action::Create, to, PlaceKind::NewFile, false)?;
+            match &taken {
+                None => Ok(()),
+                Some(there) if replace && there.kind == EntryKind::File => {
+                    let own = self.is_own(there);
+                    live.check(present, Action::Overwrite, to, PlaceKind::File, own)
+                }
+                Some(there) => Err(self.name_is_taken(present, to, there)),
+            }
+        };
+        decide(present)?;
+        let mut event = live.event("rename", AuditOutcome::Intent, from);
+        event.second_target = Some(to.as_str().to_owned());
+        live.change(event, async {
+            let present = live.present().await?;
+            decide(&present)?;
+            let storage = &live.ports.storage;
+            // Only what was decided about may be replaced.
+            let replace = replace && taken.is_some();
+            storage
+                .rename(live.permit(from), live.permit(to), replace)
+                .await?;
+            Ok(())
+        })
+        .await
     }
 
     /// Sets times and mode, or cuts or extends a file (`size`, decided as Overwrite).
+    ///
+    /// # Errors
+    /// See [`FsError`].
     pub async fn set_attributes(
         &self,
-        _path: &VirtualPath,
-        _attributes: NewAttributes,
+        path: &VirtualPath,
+        attributes: NewAttributes,
     ) -> Result<(), FsError> {
-        unimplemented!()
+        let live = &self.live;
+        let present = live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        let metadata = match self.find(&present, &site).await? {
+            Found::Nothing => return Err(FsError::NotFound),
+            Found::Partial(_) => return Err(FsError::PermissionDenied),
+            Found::Entry(metadata) => metadata,
+        };
+        let (kind, own) = (kind_of(&metadata), self.is_own(&metadata));
+        if attributes.size.is_some() && kind == PlaceKind::Folder {
+            live.check(&present, Action::Stat, &site, kind, false)?;
+            return Err(FsError::IsAFolder);
+        }
+        let decide = |present: &Present| -> Result<(), FsError> {
+            if attributes.size.is_some() {
+                live.check(present, Action::Overwrite, &site, kind, own)?;
+            }
+            if attributes.mode.is_some() || attributes.times.is_some() {
+                self.check_set_attributes(present, &site, &metadata, own)?;
+            }
+            Ok(())
+        };
+        decide(&present)?;
+        live.change(
+            live.event("set_attributes", AuditOutcome::Intent, &site),
+            async {
+                let present = live.present().await?;
+                decide(&present)?;
+                let storage = &live.ports.storage;
+                if attributes.size.is_some() {
+                    let file = storage.open_modify(live.permit::<p::Modify>(&site)).await?;
+                    file.set_attributes(attributes).await?;
+                } else if attributes != NewAttributes::default() {
+                    storage
+                        .set_attributes(live.permit(&site), attributes)
+                        .await?;
+                }
+                Ok(())
+            },
+        )
+        .await
     }
 
-    /// Room on the volume (rule D4).
-    pub async fn space(&self, _path: &VirtualPath) -> Result<Space, FsError> {
-        unimplemented!()
+    /// `SetAttr`, and its one addition (rule U7): on a folder that this session made it is accepted
+    /// where `MakeDir` is, because clients always send it.
+    fn check_set_attributes(
+        &self,
+        present: &Present,
+        site: &VirtualPath,
+        metadata: &Metadata,
+        own: bool,
+    ) -> Result<(), FsError> {
+        let live = &self.live;
+        let made_here = metadata.kind == EntryKind::Folder
+            && live.is_own(metadata.identity)
+            && live
+                .ask(present, Action::MakeDir, site, PlaceKind::NewFolder, false)
+                .is_allow();
+        if made_here {
+            return Ok(());
+        }
+        live.check(present, Action::SetAttr, site, kind_of(metadata), own)
+    }
+
+    /// Room on the volume; a fixed large answer unless the principal is an administrator of the
+    /// folder (rule D4).
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn space(&self, path: &VirtualPath) -> Result<Space, FsError> {
+        let live = &self.live;
+        let present = live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        let found = match self.find(&present, &site).await? {
+            Found::Entry(metadata) => metadata,
+            Found::Partial(_) | Found::Nothing => return Err(FsError::NotFound),
+        };
+        live.check(
+            &present,
+            Action::Stat,
+            &site,
+            kind_of(&found),
+            self.is_own(&found),
+        )?;
+        let manages = live.ask(
+            &present,
+            Action::ManageFolder,
+            &site,
+            kind_of(&found),
+            false,
+        );
+        if manages.is_allow() {
+            return Ok(live
+                .ports
+                .storage
+                .space(live.permit::<p::Space>(&site))
+                .await?);
+        }
+        Ok(FIXED_SPACE)
+    }
+}
+
+/// Attributes as this principal may see them: those of a folder that it only passes through are
+/// made up (rule D4).
+fn shown(live: &Live, present: &Present, site: &VirtualPath, metadata: Metadata) -> Metadata {
+    if metadata.kind == EntryKind::File {
+        return metadata;
+    }
+    match live.ask(present, Action::Stat, site, PlaceKind::Folder, false) {
+        Decision::Allow(
+            portcullis_model::AllowedBy::Grant(_) | portcullis_model::AllowedBy::SiteAdministrator,
+        ) => metadata,
+        _ => Metadata {
+            size: 0,
+            mode: 0o555,
+            accessed: SystemTime::UNIX_EPOCH,
+            modified: SystemTime::UNIX_EPOCH,
+            identity: FileIdentity {
+                volume: 0,
+                number: 0,
+                born: 0,
+            },
+            ..metadata
+        },
     }
 }
 
 /// The visible names of one folder, in batches.
-#[derive(Debug)]
-pub struct AuthorizedListing {}
+pub struct AuthorizedListing {
+    live: Arc<Live>,
+    folder: VirtualPath,
+    inner: Box<dyn Listing>,
+}
+
+impl std::fmt::Debug for AuthorizedListing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthorizedListing")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
 
 impl AuthorizedListing {
     /// The next visible names: at least one, at most `limit`; empty at the end.
-    pub async fn next(&mut self, _limit: usize) -> Result<Vec<Entry>, FsError> {
-        let _ = FileName::parse(b"");
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`FsError`]; the folder's own decision is made again for every batch.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<Entry>, FsError> {
+        loop {
+            let present = self.live.present().await?;
+            self.live.check(
+                &present,
+                Action::List,
+                &self.folder,
+                PlaceKind::Folder,
+                false,
+            )?;
+            let mut batch = self.inner.next(limit).await?;
+            if batch.is_empty() {
+                return Ok(batch);
+            }
+            self.keep_visible(&present, &mut batch);
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+        }
+    }
+
+    fn keep_visible(&self, present: &Present, batch: &mut Vec<Entry>) {
+        let live = &self.live;
+        // All files of a folder are decided at that folder, so one question answers for all of
+        // them; the name in the question does not matter.
+        let Some(any) = batch
+            .first()
+            .and_then(|entry| self.folder.join(&entry.name).ok())
+        else {
+            batch.clear();
+            return;
+        };
+        let files = live
+            .ask(present, Action::Stat, &any, PlaceKind::File, false)
+            .is_allow();
+        let own_files = live
+            .ask(present, Action::Stat, &any, PlaceKind::File, true)
+            .is_allow();
+        let partials = live
+            .ask(present, Action::Create, &any, PlaceKind::NewFile, false)
+            .is_allow();
+        batch.retain_mut(|entry| {
+            if entry.partial {
+                return partials;
+            }
+            if entry.metadata.kind == EntryKind::File {
+                return files || own_files && live.is_own(entry.metadata.identity);
+            }
+            let Ok(path) = self.folder.join(&entry.name) else {
+                return false;
+            };
+            if !is_visible(present.view(), &path, PlaceKind::Folder, false) {
+                return false;
+            }
+            entry.metadata = shown(live, present, &path, entry.metadata);
+            true
+        });
     }
 }

@@ -1,16 +1,36 @@
-//! The gate itself: connects, admits, announces.
+//! The gate itself: connects, admits, administers, announces.
+//!
+//! Owns the ports and the registry. One place makes sessions, one place ends them.
+//! INVARIANT: an admission is in the registry before the directory is asked (rule C2), and every
+//! committed change is applied to the registry exactly once.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use portcullis_authn::{AuthenticatedPrincipal, LoginEvent, LoginEvents, RefusalReason};
-use portcullis_model::{AccountId, AccountName, Protocol, SessionId};
+use portcullis_authn::{
+    AuthenticatedPrincipal, Clock, LoginEvent, LoginEvents, RefusalReason, SecondFactor, SiteKey,
+};
+use portcullis_model::{
+    AccountId, AccountName, DenyReason, Protocol, SessionId, VirtualPath, decide_entry,
+};
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
+use crate::announce::{Change, CutReason, CutTarget};
+use crate::live::{Admitted, Live};
+use crate::own::{OwnUploads, OwnerKey};
+use crate::registry::{Registered, Registry};
 use crate::{
-    AuditStore, Clock, Connection, ConnectionInfo, CutReport, Durability, EndReason, PolicyStore,
-    Session, Storage, Transport,
+    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection,
+    ConnectionInfo, CutReport, Durability, EndReason, EntryKind, LoadedView, Permit, PolicyStore,
+    Session, Storage, Transport, Unannounced,
 };
+
+/// The outbox is read this often (rule C4).
+const SWEEP: Duration = Duration::from_secs(1);
+/// Old partial uploads are looked for this often.
+const PURGE: Duration = Duration::from_secs(3600);
 
 /// Settings of the gate.
 #[derive(Debug, Clone)]
@@ -23,7 +43,7 @@ pub struct GateConfig {
     pub partial_life: Duration,
 }
 
-/// One open session, for `sessions list`.
+/// One open session, for `session list`.
 #[derive(Debug, Clone)]
 pub struct SessionSummary {
     /// Its id.
@@ -39,79 +59,594 @@ pub struct SessionSummary {
     /// Since when.
     pub since: SystemTime,
     /// How many files are open.
-    pub open_files: u64,
+    pub open_files: Arc<AtomicU64>,
+}
+
+/// What the gate stands on, shared with its sessions.
+pub(crate) struct Ports {
+    pub(crate) config: GateConfig,
+    pub(crate) policy: Arc<dyn PolicyStore>,
+    pub(crate) audit: Arc<dyn AuditStore>,
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) registry: Arc<Registry>,
+    own: OwnUploads,
+    site_key: SiteKey,
+    /// Rises with every change applied; an admission that saw it move reloads its view.
+    applied: AtomicU64,
+    /// Commits applied that the sweep has not passed yet.
+    known: Mutex<BTreeSet<i64>>,
+    swept: AtomicI64,
 }
 
 /// The gate. One per process; shared.
-pub struct Gate {}
+pub struct Gate {
+    ports: Arc<Ports>,
+}
 
 impl Gate {
     /// Builds the gate over its ports.
     pub fn new(
-        _config: GateConfig,
-        _policy: Arc<dyn PolicyStore>,
-        _audit: Arc<dyn AuditStore>,
-        _storage: Arc<dyn Storage>,
-        _clock: Arc<dyn Clock>,
+        config: GateConfig,
+        site_key: SiteKey,
+        policy: Arc<dyn PolicyStore>,
+        audit: Arc<dyn AuditStore>,
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
-        unimplemented!()
+        let ports = Ports {
+            config,
+            policy,
+            audit,
+            storage,
+            clock,
+            registry: Arc::default(),
+            own: OwnUploads::default(),
+            site_key,
+            applied: AtomicU64::new(0),
+            known: Mutex::default(),
+            swept: AtomicI64::new(i64::MAX),
+        };
+        Arc::new(Gate {
+            ports: Arc::new(ports),
+        })
     }
 
-    /// Recovers what a crash left, then sweeps the outbox every second and old partials every hour
-    /// until the returned task is dropped or aborted.
+    /// Ends what a crash left half-done. Call it before anything listens.
+    ///
+    /// # Errors
+    /// The directory or the storage failed.
+    pub async fn recover(&self) -> Result<(), crate::StoreError> {
+        let ports = &self.ports;
+        ports
+            .swept
+            .store(ports.policy.newest_version().await?, Ordering::SeqCst);
+        for (row, from, to) in ports.policy.unfinished_folder_moves().await? {
+            let moved = ports.is_folder(&to).await? && !ports.is_folder(&from).await?;
+            let ended = ports.policy.end_folder_move(row, moved).await?;
+            ports.announce(ended).await;
+            tracing::warn!(%from, %to, moved, "ended a move that a crash interrupted");
+        }
+        Ok(())
+    }
+
+    /// Sweeps the outbox every second, and idle lists and old partials every hour, until the task
+    /// that runs it is aborted.
     pub async fn run(self: Arc<Self>) {
-        unimplemented!()
+        let mut sweep = tokio::time::interval(SWEEP);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut purge = tokio::time::interval(PURGE);
+        loop {
+            tokio::select! {
+                _ = sweep.tick() => self.ports.sweep().await,
+                _ = purge.tick() => self.ports.purge().await,
+            }
+        }
     }
 
     /// Registers a client that has not logged in.
     pub fn connect(
         self: &Arc<Self>,
-        _info: ConnectionInfo,
-        _transport: Arc<dyn Transport>,
+        info: ConnectionInfo,
+        transport: Arc<dyn Transport>,
     ) -> Connection {
-        unimplemented!()
+        Connection {
+            info,
+            registered: self.ports.registry.enter(info, transport),
+        }
     }
 
     /// Admits a proven principal (rules C2, F3, F4, D3). The client hears every refusal alike.
     ///
     /// # Errors
-    /// The connection comes back, so that the client may try again where its protocol lets it.
+    /// The reason, for the audit, and the connection, so that the client may try again where its
+    /// protocol lets it.
     pub async fn admit(
         self: &Arc<Self>,
-        _proof: AuthenticatedPrincipal,
-        _connection: Connection,
+        proof: AuthenticatedPrincipal,
+        connection: Connection,
     ) -> Result<Session, (RefusalReason, Connection)> {
-        unimplemented!()
+        let ports = &self.ports;
+        // From here on a cut finds this connection, whatever the directory has yet to say.
+        ports
+            .registry
+            .bind(&connection.registered, proof.account(), proof.credentials());
+        match ports.try_admit(&proof, &connection).await {
+            Ok(live) => Ok(Session::new(live, connection)),
+            Err(reason) => {
+                ports.record_refusal(&proof, &connection, reason);
+                Err((reason, connection))
+            }
+        }
     }
 
     /// Carries out an administrative change and announces it, in a task of its own that no caller's
-    /// cancellation can drop (rule C4). Waits for the sockets, at most two seconds (rule C6).
+    /// cancellation can drop (rule C4). Returns when the sockets of ended sessions are closed.
+    ///
+    /// # Errors
+    /// See [`AdminError`]; nothing was changed then.
     pub async fn administer(
         self: &Arc<Self>,
-        _actor: Actor,
-        _change: AdminChange,
+        actor: Actor,
+        change: AdminChange,
     ) -> Result<(AdminOutcome, CutReport), AdminError> {
-        unimplemented!()
+        let ports = self.ports.clone();
+        let task = tokio::spawn(async move {
+            let unannounced = ports.policy.administer(&actor, change).await?;
+            Ok(ports.announce(unannounced).await)
+        });
+        task.await.unwrap_or_else(|error| {
+            let context = "an administrative change";
+            Err(AdminError::Store(crate::StoreError::new(context, error)))
+        })
     }
 
     /// Answers an administrative question.
-    pub async fn query(self: &Arc<Self>, _query: AdminQuery) -> Result<AdminOutcome, AdminError> {
-        unimplemented!()
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub async fn query(self: &Arc<Self>, query: AdminQuery) -> Result<AdminOutcome, AdminError> {
+        match query {
+            AdminQuery::Sessions => Ok(self.sessions_as_json()),
+            other => self.ports.policy.query(other).await,
+        }
+    }
+
+    fn sessions_as_json(&self) -> AdminOutcome {
+        let now = self.ports.clock.now();
+        let sessions: Vec<_> = self
+            .sessions()
+            .iter()
+            .map(|session| {
+                let age = now.duration_since(session.since).unwrap_or_default();
+                serde_json::json!({
+                    "id": session.id,
+                    "user": session.name,
+                    "protocol": session.protocol,
+                    "peer": session.peer.to_string(),
+                    "seconds": age.as_secs(),
+                    "open_files": session.open_files.load(Ordering::Relaxed),
+                })
+            })
+            .collect();
+        serde_json::json!({ "sessions": sessions })
     }
 
     /// The open sessions.
     pub fn sessions(&self) -> Vec<SessionSummary> {
-        unimplemented!()
+        self.ports.registry.summaries()
     }
 
-    /// Ends everything in good order: takes leave, waits at most `grace`, then aborts.
-    pub async fn shut_down(&self, _reason: EndReason, _grace: Duration) {
-        unimplemented!()
+    /// Ends everything in good order: takes leave, waits at most `grace`, then closes the sockets.
+    pub async fn shut_down(&self, reason: EndReason, grace: Duration) {
+        let registry = &self.ports.registry;
+        for entry in registry.all() {
+            entry.take_leave(reason);
+        }
+        let deadline = tokio::time::Instant::now() + grace;
+        while registry.count() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        for entry in registry.all() {
+            entry.abort(reason);
+        }
+        if let Err(error) = self.ports.audit.settle().await {
+            tracing::error!(%error, "the last audit records could not be stored");
+        }
+    }
+}
+
+impl Ports {
+    async fn try_admit(
+        self: &Arc<Self>,
+        proof: &AuthenticatedPrincipal,
+        connection: &Connection,
+    ) -> Result<Arc<Live>, RefusalReason> {
+        let entry = &connection.registered;
+        if self.registry.count() > self.config.max_sessions {
+            return Err(RefusalReason::TooManySessions);
+        }
+        let applied = self.applied.load(Ordering::SeqCst);
+        let stamp = entry.stamp();
+        let now = self.clock.now();
+        let protocol = connection.protocol();
+        let peer = connection.peer().ip();
+        let request = AdmissionRequest {
+            proof,
+            protocol,
+            peer,
+            now,
+        };
+        let loaded = match self.policy.admit(request).await {
+            Ok(AdmissionAnswer::Admitted(loaded)) => loaded,
+            Ok(AdmissionAnswer::Refused(reason)) => return Err(reason),
+            Err(error) => {
+                tracing::error!(%error, "an admission could not be decided");
+                return Err(RefusalReason::Unavailable);
+            }
+        };
+        self.check_entry(proof, protocol, &loaded).await?;
+        let groups = loaded
+            .view
+            .principal()
+            .groups
+            .iter()
+            .map(|(id, _)| *id)
+            .collect();
+        self.registry.set_groups(entry, groups);
+        // Until now a change of one of the groups did not find this entry.
+        if self.applied.load(Ordering::SeqCst) != applied {
+            entry.touch();
+        }
+        let live = Arc::new(self.live(proof, connection, loaded, stamp));
+        let summary = SessionSummary {
+            id: entry.id,
+            account: live.account,
+            name: live.name.clone(),
+            protocol,
+            peer: connection.peer(),
+            since: now,
+            open_files: live.open_files.clone(),
+        };
+        if !self
+            .registry
+            .activate(entry, summary, counts_as_second(proof.second()))
+            || live.present().await.is_err()
+        {
+            return Err(RefusalReason::Cut);
+        }
+        let mut event = live.session_event(AuditKind::Login, "session.start", AuditOutcome::Done);
+        event.detail = Some(format!(
+            "{:?}, second factor: {:?}",
+            proof.first(),
+            proof.second()
+        ));
+        self.audit.record(event, None);
+        Ok(live)
+    }
+
+    async fn check_entry(
+        &self,
+        proof: &AuthenticatedPrincipal,
+        protocol: Protocol,
+        loaded: &LoadedView,
+    ) -> Result<(), RefusalReason> {
+        decide_entry(&loaded.view, protocol, loaded.factors_satisfied).map_err(|reason| {
+            match reason {
+                DenyReason::AccountInactive => RefusalReason::Inactive,
+                DenyReason::ProtocolNotPermitted => RefusalReason::ProtocolNotPermitted,
+                _ => RefusalReason::NoSecondFactor,
+            }
+        })?;
+        let max = usize::try_from(loaded.max_sessions).unwrap_or(usize::MAX);
+        if self.registry.count_of(proof.account()) > max {
+            return Err(RefusalReason::TooManySessions);
+        }
+        let root = loaded.view.root();
+        // A root view whose folder is gone never falls back to `/` (rule D3).
+        match self.is_folder(root).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RefusalReason::RootViewGone),
+            Err(error) => {
+                tracing::error!(%error, "the root view could not be looked at");
+                Err(RefusalReason::Unavailable)
+            }
+        }
+    }
+
+    fn live(
+        self: &Arc<Self>,
+        proof: &AuthenticatedPrincipal,
+        connection: &Connection,
+        loaded: LoadedView,
+        stamp: u64,
+    ) -> Live {
+        let key = OwnerKey {
+            account: proof.account(),
+            credentials: proof
+                .credentials()
+                .iter()
+                .map(|credential| credential.id)
+                .collect(),
+            address: connection.peer().ip(),
+        };
+        let admitted = Admitted {
+            account: proof.account(),
+            name: proof.name().clone(),
+            // A later epoch would have refused the admission; an earlier one cannot be.
+            cut_epoch: loaded.cut_epoch,
+            second: proof.second(),
+            own: self.own.list(key, self.clock.now()),
+            open_files: Arc::default(),
+        };
+        Live::new(
+            self.clone(),
+            connection.registered.clone(),
+            admitted,
+            loaded,
+            stamp,
+        )
+    }
+
+    fn record_refusal(
+        &self,
+        proof: &AuthenticatedPrincipal,
+        connection: &Connection,
+        reason: RefusalReason,
+    ) {
+        let now = self.clock.now();
+        let name = proof.name().shown();
+        let mut event = AuditEvent::new(
+            now,
+            AuditKind::Refusal,
+            "login",
+            AuditOutcome::Refused,
+            name,
+        );
+        event.account = Some(proof.account().0);
+        event.protocol = Some(connection.protocol().as_str().to_owned());
+        event.peer = Some(connection.peer().ip().to_string());
+        event.detail = Some(reason.to_string());
+        self.audit.record(event, None);
+    }
+
+    async fn is_folder(&self, path: &VirtualPath) -> Result<bool, crate::StoreError> {
+        // The gateway asks for itself, on behalf of no account.
+        let permit = Permit::new(path.clone(), AccountId(0));
+        let found = self
+            .storage
+            .stat(permit)
+            .await
+            .map_err(|error| crate::StoreError::new("looking at a folder", error))?;
+        Ok(found.is_some_and(|metadata| metadata.kind == EntryKind::Folder))
+    }
+
+    /// Tells the sessions of a committed change: ends those that it ends, and makes the others take
+    /// a new view. The one place that consumes [`Unannounced`].
+    pub(crate) async fn announce<T>(
+        self: &Arc<Self>,
+        unannounced: Unannounced<T>,
+    ) -> (T, CutReport) {
+        let (value, change, committed) = unannounced.into_parts();
+        let report = self.apply(&change, committed).await;
+        (value, report)
+    }
+
+    async fn apply(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
+        let mut report = CutReport::default();
+        if change.version > self.swept.load(Ordering::SeqCst)
+            && !self.lock_known().insert(change.version)
+        {
+            return report;
+        }
+        for cut in &change.cuts {
+            let ended = self.registry.cut(cut.target, cut.reason);
+            report.sessions_ended += ended;
+            self.record_cut(cut.target, cut.reason, ended, committed);
+        }
+        self.applied.fetch_add(1, Ordering::SeqCst);
+        let touched = self.registry.mark(change);
+        if change.entry {
+            report.sessions_ended += self.decide_entries(&touched).await;
+        }
+        if report.sessions_ended > 0 {
+            report.slowest_ms = committed.elapsed().as_secs_f64() * 1000.0;
+        }
+        if change
+            .cuts
+            .iter()
+            .any(|cut| cut.reason == CutReason::AccountDeleted)
+        {
+            let ports = self.clone();
+            tokio::spawn(async move { ports.purge().await });
+        }
+        report
+    }
+
+    /// Decides entry again at once for sessions that a change touched; asks the directory once for
+    /// each account, however many sessions it has.
+    async fn decide_entries(&self, touched: &[Arc<Registered>]) -> u64 {
+        let mut by_account: HashMap<AccountId, Vec<&Arc<Registered>>> = HashMap::new();
+        for entry in touched {
+            if let Some(account) = entry.session_account() {
+                by_account.entry(account).or_default().push(entry);
+            }
+        }
+        let mut ended = 0;
+        for (account, entries) in by_account {
+            for second_factor in [false, true] {
+                let concerned: Vec<_> = entries
+                    .iter()
+                    .filter(|entry| entry.had_second_factor() == second_factor)
+                    .collect();
+                if concerned.is_empty() {
+                    continue;
+                }
+                let loaded = match self.policy.load_view(account, second_factor).await {
+                    Ok(loaded) => loaded,
+                    Err(error) => {
+                        // Their next operation will ask again, and gets nothing until it can.
+                        tracing::error!(%error, %account, "entry could not be decided again");
+                        continue;
+                    }
+                };
+                for entry in concerned {
+                    if let Some(reason) = entry_lost(loaded.as_ref(), entry.info.protocol)
+                        && entry.end(EndReason::Cut(reason))
+                    {
+                        ended += 1;
+                    }
+                }
+            }
+        }
+        ended
+    }
+
+    fn record_cut(&self, target: CutTarget, reason: CutReason, ended: u64, committed: Instant) {
+        if ended == 0 {
+            return;
+        }
+        let mut event = AuditEvent::new(
+            self.clock.now(),
+            AuditKind::Cut,
+            "sessions.end",
+            AuditOutcome::Done,
+            "gateway",
+        );
+        event.account = match target {
+            CutTarget::Account(account) => Some(account.0),
+            CutTarget::Credential(_) | CutTarget::Session(_) => None,
+        };
+        let milliseconds = committed.elapsed().as_secs_f64() * 1000.0;
+        event.detail = Some(format!(
+            "{}: {ended} sessions ended, the last socket closed {milliseconds:.2} ms after the commit",
+            EndReason::Cut(reason).as_str()
+        ));
+        self.audit.record(event, None);
+    }
+
+    /// Applies changes that nobody announced: those of a caller that died between commit and
+    /// announcement, and those of other processes.
+    async fn sweep(self: &Arc<Self>) {
+        let swept = self.swept.load(Ordering::SeqCst);
+        match self.policy.changes_since(swept).await {
+            Ok(changes) => {
+                for change in changes {
+                    self.apply(&change, Instant::now()).await;
+                    self.swept.fetch_max(change.version, Ordering::SeqCst);
+                }
+                let swept = self.swept.load(Ordering::SeqCst);
+                self.lock_known().retain(|version| *version > swept);
+            }
+            Err(error) => tracing::error!(%error, "the outbox cannot be read"),
+        }
+    }
+
+    async fn purge(&self) {
+        let now = self.clock.now();
+        self.own.sweep(now);
+        let gone = match self.policy.deleted_accounts().await {
+            Ok(gone) => gone,
+            Err(error) => {
+                tracing::error!(%error, "partial uploads are not purged now");
+                return;
+            }
+        };
+        let older_than = now
+            .checked_sub(self.config.partial_life)
+            .unwrap_or(SystemTime::UNIX_EPOCH);
+        match self.storage.purge_partials(older_than, &gone).await {
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "purged partial uploads"),
+            Err(error) => tracing::error!(%error, "partial uploads could not be purged"),
+        }
+    }
+
+    fn lock_known(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name that is no account may be a mistyped password (rule A4).
+    fn audit_name(&self, name: &str, account: Option<AccountId>) -> String {
+        if account.is_some() {
+            return name.to_owned();
+        }
+        let hash = self.site_key.keyed_hash("audit-name", name.as_bytes());
+        let hex: String = hash
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        format!("name:{hex}")
+    }
+}
+
+/// Why a session may not go on under this view, if it may not.
+pub(crate) fn entry_lost(loaded: Option<&LoadedView>, protocol: Protocol) -> Option<CutReason> {
+    let Some(loaded) = loaded else {
+        return Some(CutReason::AccountDeleted);
+    };
+    match decide_entry(&loaded.view, protocol, loaded.factors_satisfied) {
+        Ok(()) => None,
+        Err(DenyReason::AccountInactive) => Some(CutReason::AccountDisabled),
+        Err(DenyReason::ProtocolNotPermitted) => Some(CutReason::ProtocolLost),
+        Err(_) => Some(CutReason::EntryLost),
     }
 }
 
 impl LoginEvents for Gate {
-    fn record(&self, _event: LoginEvent) {
-        unimplemented!()
+    fn record(&self, event: LoginEvent) {
+        let now = self.ports.clock.now();
+        let make = |kind, action, outcome, actor: String| {
+            AuditEvent::new(now, kind, action, outcome, actor)
+        };
+        let event = match event {
+            LoginEvent::Refused {
+                account,
+                name,
+                protocol,
+                peer,
+                reason,
+            } => {
+                let actor = self.ports.audit_name(&name, account);
+                let mut event = make(AuditKind::Refusal, "login", AuditOutcome::Refused, actor);
+                event.account = account.map(|id| id.0);
+                event.protocol = Some(protocol.as_str().to_owned());
+                event.peer = Some(peer.to_string());
+                event.detail = Some(reason.to_string());
+                event
+            }
+            LoginEvent::FactorChecked {
+                account,
+                protocol,
+                peer,
+                right,
+            } => {
+                let outcome = if right {
+                    AuditOutcome::Done
+                } else {
+                    AuditOutcome::Refused
+                };
+                let actor = format!("account {account}");
+                let mut event = make(AuditKind::Factor, "code", outcome, actor);
+                event.account = Some(account.0);
+                event.protocol = Some(protocol.as_str().to_owned());
+                event.peer = Some(peer.to_string());
+                event
+            }
+            LoginEvent::Banned { address, seconds } => {
+                let actor = "gateway".to_owned();
+                let mut event = make(AuditKind::Ban, "ban", AuditOutcome::Done, actor);
+                event.peer = Some(address);
+                event.detail = Some(format!("for {seconds} seconds"));
+                event
+            }
+        };
+        self.ports.audit.record(event, None);
     }
+}
+
+/// A second factor, for the rules of entry: anything but none at all.
+pub(crate) fn counts_as_second(second: SecondFactor) -> bool {
+    second != SecondFactor::NotDue
 }

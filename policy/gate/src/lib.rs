@@ -9,12 +9,14 @@
 pub mod admin;
 mod announce;
 mod audit;
-mod clock;
 mod connection;
 mod error;
 mod file;
+mod folder;
 mod fs;
 mod gate;
+mod intent;
+mod live;
 mod own;
 mod permit;
 mod registry;
@@ -24,7 +26,6 @@ mod store;
 
 pub use announce::{Change, Cut, CutReason, CutReport, CutTarget, Unannounced};
 pub use audit::{AuditEvent, AuditKind, AuditOutcome, AuditStore, IntentId};
-pub use clock::{Clock, SystemClock};
 pub use connection::{Connection, ConnectionInfo, EndReason, Transport};
 pub use error::{FsError, StorageError};
 pub use file::AuthorizedFile;
@@ -33,7 +34,7 @@ pub use gate::{Gate, GateConfig, SessionSummary};
 #[cfg(feature = "test-permits")]
 pub use permit::permit_for_test;
 pub use permit::{Permit, permits};
-pub use portcullis_authn::StoreError;
+pub use portcullis_authn::{Clock, StoreError, SystemClock};
 pub use session::Session;
 pub use storage::{
     Durability, Entry, EntryKind, FileIdentity, Listing, Metadata, NewAttributes, OpenFile, Space,

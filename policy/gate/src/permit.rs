@@ -74,7 +74,11 @@ pub struct Permit<A> {
 
 impl<A> Permit<A> {
     pub(crate) fn new(path: VirtualPath, account: AccountId) -> Self {
-        Permit { path, account, action: PhantomData }
+        Permit {
+            path,
+            account,
+            action: PhantomData,
+        }
     }
 
     /// The place, in the tree of the storage.

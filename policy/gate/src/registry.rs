@@ -1,22 +1,374 @@
 //! Live sessions and how they end.
+//!
+//! Owns the only list of open connections and sessions. Knows nothing of wires or storage.
+//! INVARIANT: a session leaves the list exactly once, with exactly one [`EndReason`]; whatever is
+//! ended has its socket closed before [`Registry::cut`] returns.
 
-use portcullis_model::AccountId;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::EndReason;
+use portcullis_authn::ProvenCredential;
+use portcullis_model::{AccountId, CredentialId, GroupId, SessionId};
 
-#[derive(Debug)]
-pub(crate) struct Registered {}
+use crate::announce::{Change, CutReason, CutTarget};
+use crate::{ConnectionInfo, EndReason, SessionSummary, Transport};
+
+/// The list.
+#[derive(Default)]
+pub(crate) struct Registry {
+    lists: Mutex<Lists>,
+    next_id: AtomicU64,
+}
+
+#[derive(Default)]
+struct Lists {
+    all: HashMap<SessionId, Arc<Registered>>,
+    by_account: Index<AccountId>,
+    by_credential: Index<CredentialId>,
+    by_group: Index<GroupId>,
+}
+
+struct Index<K>(HashMap<K, HashSet<SessionId>>);
+
+impl<K> Default for Index<K> {
+    fn default() -> Self {
+        Index(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash + Copy> Index<K> {
+    fn insert(&mut self, key: K, id: SessionId) {
+        self.0.entry(key).or_default().insert(id);
+    }
+
+    fn remove(&mut self, key: K, id: SessionId) {
+        if let Some(ids) = self.0.get_mut(&key) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.0.remove(&key);
+            }
+        }
+    }
+
+    fn get(&self, key: K) -> impl Iterator<Item = SessionId> + '_ {
+        self.0.get(&key).into_iter().flatten().copied()
+    }
+
+    fn count(&self, key: K) -> usize {
+        self.0.get(&key).map_or(0, HashSet::len)
+    }
+}
+
+/// What is known of one connection. Everything but the flags is behind the list's order: the
+/// entry's own lock is only ever taken after the list's.
+pub(crate) struct Registered {
+    pub(crate) id: SessionId,
+    pub(crate) info: ConnectionInfo,
+    transport: Arc<dyn Transport>,
+    registry: Weak<Registry>,
+    ended: AtomicBool,
+    /// Rises with every change that touches this session; a view loaded at a smaller stamp is
+    /// stale.
+    stamp: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    end: Option<EndReason>,
+    account: Option<AccountId>,
+    credentials: Vec<CredentialId>,
+    groups: Vec<GroupId>,
+    summary: Option<SessionSummary>,
+    second_factor: bool,
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered")
+            .field("id", &self.id)
+            .field("info", &self.info)
+            .finish()
+    }
+}
+
+/// A poisoned lock means that a thread panicked; the data is plain and stays usable, and to end
+/// sessions matters more than to stop here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Registry {
+    /// Enters a client that has not logged in.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        info: ConnectionInfo,
+        transport: Arc<dyn Transport>,
+    ) -> Arc<Registered> {
+        let number = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let id = SessionId(i64::try_from(number).unwrap_or(i64::MAX));
+        let entry = Arc::new(Registered {
+            id,
+            info,
+            transport,
+            registry: Arc::downgrade(self),
+            ended: AtomicBool::new(false),
+            stamp: AtomicU64::new(0),
+            state: Mutex::default(),
+        });
+        lock(&self.lists).all.insert(id, entry.clone());
+        entry
+    }
+
+    /// Binds an entry to the account and credentials of a proof, before the directory is asked
+    /// (rule C2): from here on a cut finds it.
+    pub(crate) fn bind(
+        &self,
+        entry: &Registered,
+        account: AccountId,
+        credentials: &[ProvenCredential],
+    ) {
+        let mut lists = lock(&self.lists);
+        let mut state = lock(&entry.state);
+        lists.unindex(entry.id, &state);
+        state.account = Some(account);
+        state.credentials = credentials.iter().map(|credential| credential.id).collect();
+        state.groups = Vec::new();
+        lists.index(entry.id, &state);
+    }
+
+    /// Notes the groups whose changes concern this entry.
+    pub(crate) fn set_groups(&self, entry: &Registered, groups: Vec<GroupId>) {
+        let mut lists = lock(&self.lists);
+        let mut state = lock(&entry.state);
+        if state.groups == groups || !lists.all.contains_key(&entry.id) {
+            return;
+        }
+        lists.unindex(entry.id, &state);
+        state.groups = groups;
+        lists.index(entry.id, &state);
+    }
+
+    /// Makes a bound entry a session, unless it was ended meanwhile.
+    pub(crate) fn activate(
+        &self,
+        entry: &Registered,
+        summary: SessionSummary,
+        second_factor: bool,
+    ) -> bool {
+        let _lists = lock(&self.lists);
+        let mut state = lock(&entry.state);
+        if state.end.is_some() {
+            return false;
+        }
+        state.summary = Some(summary);
+        state.second_factor = second_factor;
+        true
+    }
+
+    /// Open sessions and logins under way of one account.
+    pub(crate) fn count_of(&self, account: AccountId) -> usize {
+        lock(&self.lists).by_account.count(account)
+    }
+
+    /// Connections in all.
+    pub(crate) fn count(&self) -> usize {
+        lock(&self.lists).all.len()
+    }
+
+    /// The open sessions.
+    pub(crate) fn summaries(&self) -> Vec<SessionSummary> {
+        let entries: Vec<_> = lock(&self.lists).all.values().cloned().collect();
+        let mut summaries: Vec<_> = entries
+            .iter()
+            .filter_map(|entry| lock(&entry.state).summary.clone())
+            .collect();
+        summaries.sort_by_key(|summary| summary.id);
+        summaries
+    }
+
+    /// Ends every session and half-done login of a target; their sockets are closed when this
+    /// returns. Answers how many.
+    pub(crate) fn cut(&self, target: CutTarget, reason: CutReason) -> u64 {
+        let doomed: Vec<_> = {
+            let lists = lock(&self.lists);
+            let ids: Vec<SessionId> = match target {
+                CutTarget::Account(account) => lists.by_account.get(account).collect(),
+                CutTarget::Credential(credential) => lists.by_credential.get(credential).collect(),
+                CutTarget::Session(session) => vec![session],
+            };
+            ids.iter()
+                .filter_map(|id| lists.all.get(id).cloned())
+                .collect()
+        };
+        // The list's lock is free while sockets are closed, so that logins go on meanwhile.
+        doomed
+            .iter()
+            .filter(|entry| entry.end(EndReason::Cut(reason)))
+            .count() as u64
+    }
+
+    /// Marks every session that a change touches, so that it takes a new view at its next
+    /// operation; answers them.
+    pub(crate) fn mark(&self, change: &Change) -> Vec<Arc<Registered>> {
+        let lists = lock(&self.lists);
+        let touched: Vec<_> = if change.site {
+            lists.all.values().cloned().collect()
+        } else {
+            let mut ids: HashSet<SessionId> = HashSet::new();
+            ids.extend(
+                change
+                    .accounts
+                    .iter()
+                    .flat_map(|id| lists.by_account.get(*id)),
+            );
+            ids.extend(change.groups.iter().flat_map(|id| lists.by_group.get(*id)));
+            ids.iter()
+                .filter_map(|id| lists.all.get(id).cloned())
+                .collect()
+        };
+        for entry in &touched {
+            entry.stamp.fetch_add(1, Ordering::SeqCst);
+        }
+        touched
+    }
+
+    /// Every connection.
+    pub(crate) fn all(&self) -> Vec<Arc<Registered>> {
+        lock(&self.lists).all.values().cloned().collect()
+    }
+}
+
+impl Lists {
+    fn index(&mut self, id: SessionId, state: &State) {
+        if let Some(account) = state.account {
+            self.by_account.insert(account, id);
+        }
+        state
+            .credentials
+            .iter()
+            .for_each(|key| self.by_credential.insert(*key, id));
+        state
+            .groups
+            .iter()
+            .for_each(|key| self.by_group.insert(*key, id));
+    }
+
+    fn unindex(&mut self, id: SessionId, state: &State) {
+        if let Some(account) = state.account {
+            self.by_account.remove(account, id);
+        }
+        state
+            .credentials
+            .iter()
+            .for_each(|key| self.by_credential.remove(*key, id));
+        state
+            .groups
+            .iter()
+            .for_each(|key| self.by_group.remove(*key, id));
+    }
+}
 
 impl Registered {
+    /// Whether it was ended from outside.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// The stamp that a view loaded from now on rests on. Read it before the view is loaded.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::SeqCst)
+    }
+
+    /// Makes the present view stale.
+    pub(crate) fn touch(&self) {
+        self.stamp.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Why it was ended, if it was.
     pub(crate) fn end_reason(&self) -> Option<EndReason> {
-        unimplemented!()
+        lock(&self.state).end
     }
 
-    pub(crate) fn unregister(&self) {
-        unimplemented!()
+    /// Ends it: no operation succeeds from here on, and the socket is closed. Answers whether this
+    /// call was the one that did it.
+    pub(crate) fn end(&self, reason: EndReason) -> bool {
+        if !self.note_end(reason) {
+            return false;
+        }
+        self.transport.abort();
+        true
     }
 
-    pub(crate) fn set_half_done(&self, _account: Option<AccountId>) {
-        unimplemented!()
+    /// Asks the protocol to take its leave; the connection goes on until it has.
+    pub(crate) fn take_leave(&self, reason: EndReason) {
+        self.transport.take_leave(reason);
+    }
+
+    /// Closes the socket of an entry that may have been ended before.
+    pub(crate) fn abort(&self, reason: EndReason) {
+        self.note_end(reason);
+        self.transport.abort();
+    }
+
+    fn note_end(&self, reason: EndReason) -> bool {
+        let mut state = lock(&self.state);
+        if state.end.is_some() {
+            return false;
+        }
+        state.end = Some(reason);
+        self.ended.store(true, Ordering::Release);
+        true
+    }
+
+    /// The account to which a session, not a half-done login, belongs.
+    pub(crate) fn session_account(&self) -> Option<AccountId> {
+        lock(&self.state)
+            .summary
+            .as_ref()
+            .map(|summary| summary.account)
+    }
+
+    /// Whether the session was admitted with a second factor, or vouched for.
+    pub(crate) fn had_second_factor(&self) -> bool {
+        lock(&self.state).second_factor
+    }
+
+    /// The login under way is about this account, or about none.
+    pub(crate) fn set_half_done(&self, account: Option<AccountId>) {
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        let mut lists = lock(&registry.lists);
+        let mut state = lock(&self.state);
+        if state.summary.is_some() || !lists.all.contains_key(&self.id) {
+            return;
+        }
+        lists.unindex(self.id, &state);
+        *state = State {
+            end: state.end,
+            account,
+            ..State::default()
+        };
+        lists.index(self.id, &state);
+    }
+
+    /// Leaves the list. Answers why it ended.
+    pub(crate) fn leave(&self) -> EndReason {
+        let end = {
+            let mut state = lock(&self.state);
+            *state.end.get_or_insert(EndReason::ClientLeft)
+        };
+        self.ended.store(true, Ordering::Release);
+        if let Some(registry) = self.registry.upgrade() {
+            let mut lists = lock(&registry.lists);
+            let state = lock(&self.state);
+            lists.all.remove(&self.id);
+            lists.unindex(self.id, &state);
+        }
+        end
     }
 }

@@ -1,44 +1,59 @@
 //! An admitted connection.
 
+use std::sync::Arc;
+
 use portcullis_model::{AccountId, AccountName, SessionId};
 
+use crate::live::Live;
 use crate::{AuthorizedFs, Connection};
 
 /// An admitted connection, registered and audited. Not clonable; dropping it ends it.
 ///
 /// ```compile_fail
-/// fn copy(session: portcullis_gate::Session) -> (portcullis_gate::Session, portcullis_gate::Session) {
+/// use portcullis_gate::Session;
+/// fn copy(session: Session) -> (Session, Session) {
 ///     (session.clone(), session)
 /// }
 /// ```
 #[derive(Debug)]
 pub struct Session {
-    pub(crate) fs: AuthorizedFs,
+    live: Arc<Live>,
+    connection: Connection,
 }
 
 impl Session {
+    pub(crate) fn new(live: Arc<Live>, connection: Connection) -> Self {
+        Session { live, connection }
+    }
+
     /// Its id.
     pub fn id(&self) -> SessionId {
-        unimplemented!()
+        self.live.registered.id
     }
 
     /// Whose it is.
     pub fn account(&self) -> (AccountId, &AccountName) {
-        unimplemented!()
+        (self.live.account, &self.live.name)
     }
 
     /// Its files. May be cloned; every operation looks whether the session still lives.
     pub fn fs(&self) -> AuthorizedFs {
-        self.fs.clone()
+        AuthorizedFs::new(self.live.clone())
     }
 
     /// Whether it still lives.
     pub fn is_live(&self) -> bool {
-        unimplemented!()
+        !self.live.registered.is_ended()
     }
 
     /// Its connection.
     pub fn connection(&self) -> &Connection {
-        unimplemented!()
+        &self.connection
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.live.leave();
     }
 }

@@ -11,13 +11,16 @@ use portcullis_model::FileName;
 use crate::permits as p;
 use crate::{Permit, StorageError};
 
-/// What identifies a file through renames: device and inode, or a back-end's equivalent.
+/// What identifies a file through renames: device, inode and time of birth, or a back-end's
+/// equivalent. Two files never share one, even if the second reuses the first one's inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileIdentity {
     /// The device or volume.
     pub volume: u64,
     /// The number within it.
     pub number: u64,
+    /// When it was made, in nanoseconds since 1970; 0 where the volume does not say.
+    pub born: u64,
 }
 
 /// What stands at a place.
@@ -175,10 +178,8 @@ pub trait Storage: Send + Sync + 'static {
     async fn stat(&self, permit: Permit<p::Stat>) -> Result<Option<Metadata>, StorageError>;
 
     /// The account's own partial at the place, where nothing stands under the name (rule U5).
-    async fn stat_partial(
-        &self,
-        permit: Permit<p::Stat>,
-    ) -> Result<Option<Metadata>, StorageError>;
+    async fn stat_partial(&self, permit: Permit<p::Stat>)
+    -> Result<Option<Metadata>, StorageError>;
 
     /// The names in a folder.
     async fn list(&self, permit: Permit<p::List>) -> Result<Box<dyn Listing>, StorageError>;

@@ -7,23 +7,20 @@ use async_trait::async_trait;
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
 use portcullis_model::{AccessView, AccountId, Protocol, VirtualPath};
 
-use crate::admin::{AdminChange, AdminError, AdminOutcome, AdminQuery, Actor};
+use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, Unannounced};
 
 /// One account as a session needs it, compiled. Loading it touches one account and its groups.
 #[derive(Debug)]
 pub struct LoadedView {
-    /// What decisions rest on.
+    /// What decisions rest on. Its root is the account's root view.
     pub view: AccessView,
     /// See rule C1.
     pub cut_epoch: i64,
-    /// The folder that becomes `/` for this account; the root where it has none.
-    pub root_view: VirtualPath,
     /// Where a session starts, as the account sees it.
     pub home: VirtualPath,
-    /// Whether this login would still satisfy the second-factor rule, given that it was admitted
-    /// with a second factor (or without, if `false` was asked); see
-    /// [`PolicyStore::load_view`].
+    /// Whether a session satisfies the second-factor rule as it stands now, given whether it was
+    /// admitted with a second factor.
     pub factors_satisfied: bool,
     /// At most this many sessions of the account at once.
     pub max_sessions: u32,
@@ -93,8 +90,7 @@ pub trait PolicyStore: Send + Sync + 'static {
     ) -> Result<i64, StoreError>;
 
     /// Ends a journalled move: if `moved`, the rules follow the folder, in the same commit.
-    async fn end_folder_move(&self, row: i64, moved: bool)
-    -> Result<Unannounced<()>, StoreError>;
+    async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError>;
 
     /// Journalled moves that were never ended: row, from, to.
     async fn unfinished_folder_moves(

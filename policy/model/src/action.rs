@@ -119,13 +119,14 @@ pub struct AccessRequest<'a> {
 
 impl<'a> AccessRequest<'a> {
     /// A question about a place that is not the principal's own upload.
-    pub fn new(
-        action: Action,
-        path: &'a VirtualPath,
-        kind: PlaceKind,
-        protocol: Protocol,
-    ) -> Self {
-        AccessRequest { action, path, kind, own: false, protocol }
+    pub fn new(action: Action, path: &'a VirtualPath, kind: PlaceKind, protocol: Protocol) -> Self {
+        AccessRequest {
+            action,
+            path,
+            kind,
+            own: false,
+            protocol,
+        }
     }
 
     /// The same question about an own upload, if `own`.
@@ -142,9 +143,16 @@ impl<'a> AccessRequest<'a> {
         let of_container = match self.kind {
             PlaceKind::File | PlaceKind::NewFile | PlaceKind::NewFolder => true,
             PlaceKind::Folder => {
-                matches!(self.action, Action::MakeDir | Action::Delete | Action::Rename)
+                matches!(
+                    self.action,
+                    Action::MakeDir | Action::Delete | Action::Rename
+                )
             }
         };
-        if of_container { self.path.parent_str() } else { Some(self.path.as_str()) }
+        if of_container {
+            self.path.parent_str()
+        } else {
+            Some(self.path.as_str())
+        }
     }
 }

@@ -108,7 +108,10 @@ pub(crate) fn evaluate<N: Notes>(
     notes: &mut N,
 ) -> Decision {
     if let Err(reason) = decide_entry(view, request.protocol, true) {
-        return Decision::Deny(Denial { reason, visible: false });
+        return Decision::Deny(Denial {
+            reason,
+            visible: false,
+        });
     }
     if view.role == SiteRole::Administrator {
         return Decision::Allow(AllowedBy::SiteAdministrator);
@@ -124,19 +127,26 @@ pub(crate) fn evaluate<N: Notes>(
         return Decision::Allow(AllowedBy::Grant(grant));
     }
     if request.kind == PlaceKind::Folder && matches!(request.action, Action::List | Action::Stat) {
-        if request.path.is_root() {
+        if request.path.is_root() || *request.path == view.root {
             return Decision::Allow(AllowedBy::Root);
         }
         if view.leads_to_grant(request.path.as_str()) {
             return Decision::Allow(AllowedBy::PassThrough);
         }
     }
-    let reason = if levels.is_empty() { DenyReason::NoGrant } else { DenyReason::LevelTooLow };
+    let reason = if levels.is_empty() {
+        DenyReason::NoGrant
+    } else {
+        DenyReason::LevelTooLow
+    };
     deny(view, request, reason)
 }
 
 fn deny(view: &AccessView, request: &AccessRequest<'_>, reason: DenyReason) -> Decision {
-    Decision::Deny(Denial { reason, visible: refusal_is_visible(view, request) })
+    Decision::Deny(Denial {
+        reason,
+        visible: refusal_is_visible(view, request),
+    })
 }
 
 /// For a new name and for `Overwrite` the visibility of the deciding folder counts, else that of
@@ -145,7 +155,9 @@ fn refusal_is_visible(view: &AccessView, request: &AccessRequest<'_>) -> bool {
     let by_folder = matches!(request.kind, PlaceKind::NewFile | PlaceKind::NewFolder)
         || request.action == Action::Overwrite;
     if by_folder {
-        request.deciding_folder().is_some_and(|folder| folder_is_visible(view, folder))
+        request
+            .deciding_folder()
+            .is_some_and(|folder| folder_is_visible(view, folder))
     } else {
         is_visible(view, request.path, request.kind, request.own)
     }
@@ -157,9 +169,9 @@ fn refusal_is_visible(view: &AccessView, request: &AccessRequest<'_>) -> bool {
 pub fn is_visible(view: &AccessView, path: &VirtualPath, kind: PlaceKind, own: bool) -> bool {
     match kind {
         PlaceKind::Folder => folder_is_visible(view, path.as_str()),
-        PlaceKind::NewFile | PlaceKind::NewFolder => {
-            path.parent_str().is_some_and(|folder| folder_is_visible(view, folder))
-        }
+        PlaceKind::NewFile | PlaceKind::NewFolder => path
+            .parent_str()
+            .is_some_and(|folder| folder_is_visible(view, folder)),
         PlaceKind::File => {
             view.active
                 && (view.role == SiteRole::Administrator
@@ -175,6 +187,7 @@ fn folder_is_visible(view: &AccessView, folder: &str) -> bool {
         return false;
     }
     folder == "/"
+        || folder == view.root.as_str()
         || view.role == SiteRole::Administrator
         || levels_at(view, folder, &mut Silent).allows(Action::Stat, PlaceKind::Folder, false)
         || view.leads_to_grant(folder)
@@ -183,7 +196,9 @@ fn folder_is_visible(view: &AccessView, folder: &str) -> bool {
 /// Walks from `folder` up to `/` and gathers what reaches it.
 fn levels_at<N: Notes>(view: &AccessView, folder: &str, notes: &mut N) -> LevelSet {
     let mut levels = LevelSet::NONE;
-    walk(view, folder, notes, |_, level| levels = levels.union(level.closure()));
+    walk(view, folder, notes, |_, level| {
+        levels = levels.union(level.closure())
+    });
     levels
 }
 
@@ -191,7 +206,11 @@ fn levels_at<N: Notes>(view: &AccessView, folder: &str, notes: &mut N) -> LevelS
 fn decisive(view: &AccessView, folder: &str, request: &AccessRequest<'_>) -> Option<GrantId> {
     let mut found = None;
     walk(view, folder, &mut Silent, |grant, level| {
-        if found.is_none() && level.closure().allows(request.action, request.kind, request.own) {
+        if found.is_none()
+            && level
+                .closure()
+                .allows(request.action, request.kind, request.own)
+        {
             found = Some(grant);
         }
     });
@@ -215,7 +234,11 @@ fn walk<N: Notes>(
             if rules.block && blocked_at.is_none() {
                 blocked_at = Some(here);
             }
-            for grant in rules.grants.iter().filter_map(|index| view.grants.get(*index)) {
+            for grant in rules
+                .grants
+                .iter()
+                .filter_map(|index| view.grants.get(*index))
+            {
                 let at_folder = here.len() == folder.len();
                 let cut_by_fence = grant.level != AccessLevel::Admin && fenced_at.is_some();
                 notes.grant(grant, at_folder, blocked_at, fenced_at);

@@ -176,9 +176,7 @@ impl LevelSet {
                 self.contains(L::Full) || own && self.contains(L::Write)
             }
             Action::Delete => self.contains(L::Full),
-            Action::Lock => {
-                self.contains(L::Full) || (own || new) && self.contains(L::Write)
-            }
+            Action::Lock => self.contains(L::Full) || (own || new) && self.contains(L::Write),
             Action::ViewHistory => self.contains(L::History),
             Action::CreateShareLink => self.contains(L::Share),
             Action::ManageFolder | Action::ManageAccess => self.contains(L::Admin),

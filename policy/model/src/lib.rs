@@ -18,9 +18,7 @@ mod view;
 mod tests;
 
 pub use action::{AccessRequest, Action, PlaceKind};
-pub use decide::{
-    AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible,
-};
+pub use decide::{AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible};
 pub use explain::{Explanation, GrantNote, GrantVerdict, explain};
 pub use ids::{AccountId, BlockId, CredentialId, FenceId, GrantId, GroupId, SessionId};
 pub use level::{AccessLevel, LevelSet, UnknownLevel, render_level_table};

@@ -14,7 +14,9 @@ pub enum NameError {
     #[error("the name is longer than 255 bytes")]
     TooLong,
     /// A control or format character (they can make two names look alike), `/`, `\` or `:`.
-    #[error("the name holds a character that names may not have: control and format characters, / \\ and :")]
+    #[error(
+        "the name holds a character that names may not have: control and format characters, / \\ and :"
+    )]
     Character,
     /// `.`, `..`, or white space at an end.
     #[error("a name may not be `.` or `..`, nor start or end with white space")]
@@ -39,7 +41,10 @@ impl AccountName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         check(text, &['/', '\\', ':'])?;
         let normal = normalise(text)?;
-        Ok(AccountName { shown: text.into(), normal })
+        Ok(AccountName {
+            shown: text.into(),
+            normal,
+        })
     }
 
     /// The name as it was given.
@@ -155,7 +160,10 @@ fn check(text: &str, forbidden: &[char]) -> Result<(), NameError> {
     if text.len() > MAX_BYTES {
         return Err(NameError::TooLong);
     }
-    if text.chars().any(|c| c.is_control() || is_format(c) || forbidden.contains(&c)) {
+    if text
+        .chars()
+        .any(|c| c.is_control() || is_format(c) || forbidden.contains(&c))
+    {
         return Err(NameError::Character);
     }
     if text == "." || text == ".." || text.trim() != text {

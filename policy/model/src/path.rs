@@ -180,7 +180,11 @@ impl VirtualPath {
 
     /// [`parent`](Self::parent) without an allocation.
     pub fn parent_str(&self) -> Option<&str> {
-        if self.is_root() { None } else { Some(parent_of(&self.0)) }
+        if self.is_root() {
+            None
+        } else {
+            Some(parent_of(&self.0))
+        }
     }
 
     /// The last component; `None` for the root.

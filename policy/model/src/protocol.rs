@@ -136,6 +136,8 @@ impl Serialize for ProtocolSet {
 
 impl<'de> Deserialize<'de> for ProtocolSet {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Vec::<Protocol>::deserialize(deserializer)?.into_iter().collect())
+        Ok(Vec::<Protocol>::deserialize(deserializer)?
+            .into_iter()
+            .collect())
     }
 }

@@ -83,6 +83,8 @@ pub struct AccessView {
     pub(crate) role: SiteRole,
     pub(crate) protocols: ProtocolSet,
     pub(crate) version: SubjectVersion,
+    /// The folder that the principal sees as `/`; always visible to it, as `/` is.
+    pub(crate) root: VirtualPath,
     pub(crate) grants: Vec<ViewGrant>,
     pub(crate) folders: HashMap<Box<str>, FolderRules>,
     /// Folders with a grant that works at its own folder; ordered, so that "is there one below"
@@ -99,6 +101,7 @@ impl AccessView {
             role: SiteRole::None,
             protocols: ProtocolSet::NONE,
             version: SubjectVersion::default(),
+            root: VirtualPath::root(),
             grants: Vec::new(),
             fences: Vec::new(),
             blocks: Vec::new(),
@@ -128,6 +131,11 @@ impl AccessView {
     /// The policy commit on which the view rests.
     pub fn version(&self) -> SubjectVersion {
         self.version
+    }
+
+    /// The folder that the principal sees as `/`.
+    pub fn root(&self) -> &VirtualPath {
+        &self.root
     }
 
     /// The grants that name the principal.
@@ -166,6 +174,7 @@ pub struct AccessViewBuilder {
     role: SiteRole,
     protocols: ProtocolSet,
     version: SubjectVersion,
+    root: VirtualPath,
     grants: Vec<ViewGrant>,
     fences: Vec<VirtualPath>,
     blocks: Vec<VirtualPath>,
@@ -200,6 +209,13 @@ impl AccessViewBuilder {
         self
     }
 
+    /// The folder that the principal sees as `/` (its root view); the site's `/` unless set.
+    #[must_use]
+    pub fn root(mut self, root: VirtualPath) -> Self {
+        self.root = root;
+        self
+    }
+
     /// Adds a grant that names the principal.
     #[must_use]
     pub fn grant(mut self, grant: ViewGrant) -> Self {
@@ -227,7 +243,11 @@ impl AccessViewBuilder {
     pub fn build(self) -> AccessView {
         let mut folders: HashMap<Box<str>, FolderRules> = HashMap::new();
         for (index, grant) in self.grants.iter().enumerate() {
-            folders.entry(grant.folder.as_str().into()).or_default().grants.push(index);
+            folders
+                .entry(grant.folder.as_str().into())
+                .or_default()
+                .grants
+                .push(index);
         }
         for folder in &self.fences {
             folders.entry(folder.as_str().into()).or_default().fence = true;
@@ -246,6 +266,7 @@ impl AccessViewBuilder {
             role: self.role,
             protocols: self.protocols,
             version: self.version,
+            root: self.root,
             grants: self.grants,
             folders,
             working,

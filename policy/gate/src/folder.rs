@@ -1,0 +1,218 @@
+//! Moving and removing folders, with everything that stands on them (rules D1, D2).
+//!
+//! INVARIANT: a folder moves only where every entry below it may move and arrive, and its rules
+//! move with it in one commit that a crash cannot split.
+
+use portcullis_model::{Action, FileName, PlaceKind, VirtualPath};
+
+use crate::fs::{AuthorizedFs, Found};
+use crate::live::Present;
+use crate::{AuditOutcome, EntryKind, FsError};
+
+/// More rules below one folder than this are not moved in one commit.
+const MAX_RULES: usize = 10_000;
+
+impl AuthorizedFs {
+    /// Removes an empty folder, and what stands on it.
+    ///
+    /// # Errors
+    /// See [`FsError`].
+    pub async fn remove_dir(&self, path: &VirtualPath) -> Result<(), FsError> {
+        let live = &self.live;
+        let present = live.present().await?;
+        let site = Self::site_path(&present, path)?;
+        match self.find(&present, &site).await? {
+            Found::Nothing => return Err(FsError::NotFound),
+            Found::Partial(_) => return Err(FsError::NotAFolder),
+            Found::Entry(metadata) if metadata.kind == EntryKind::File => {
+                let own = self.is_own(&metadata);
+                live.check(&present, Action::Stat, &site, PlaceKind::File, own)?;
+                return Err(FsError::NotAFolder);
+            }
+            Found::Entry(_) => {}
+        }
+        if site == *present.view().root() {
+            return Err(FsError::PermissionDenied);
+        }
+        live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
+        let event = live.event("remove_dir", AuditOutcome::Intent, &site);
+        let carries_rules = live
+            .change(event, async {
+                let present = live.present().await?;
+                live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
+                let carries_rules = self.may_take_rules(&present, &site).await?;
+                live.ports.storage.remove_dir(live.permit(&site)).await?;
+                Ok(carries_rules)
+            })
+            .await?;
+        if carries_rules {
+            let forgotten = live
+                .ports
+                .policy
+                .forget_folder(&site)
+                .await
+                .map_err(unavailable)?;
+            live.ports.announce(forgotten).await;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn rename_folder(
+        &self,
+        present: &Present,
+        from: &VirtualPath,
+        to: &VirtualPath,
+    ) -> Result<(), FsError> {
+        let live = &self.live;
+        self.check_folder_move(present, from, to)?;
+        if let Found::Entry(there) = self.find(present, to).await? {
+            return Err(self.name_is_taken(present, to, &there));
+        }
+        let mut event = live.event("rename", AuditOutcome::Intent, from);
+        event.second_target = Some(to.as_str().to_owned());
+        live.change(event, async {
+            let present = live.present().await?;
+            self.check_folder_move(&present, from, to)?;
+            self.check_contents_move(&present, from, to).await?;
+            self.may_take_rules(&present, from).await?;
+            self.may_take_rules(&present, to).await?;
+            self.move_with_rules(from, to).await
+        })
+        .await
+    }
+
+    async fn move_with_rules(&self, from: &VirtualPath, to: &VirtualPath) -> Result<(), FsError> {
+        let ports = &self.live.ports;
+        let row = ports
+            .policy
+            .begin_folder_move(from, to)
+            .await
+            .map_err(unavailable)?;
+        let moved = ports
+            .storage
+            .rename(self.live.permit(from), self.live.permit(to), false)
+            .await;
+        let ended = ports.policy.end_folder_move(row, moved.is_ok()).await;
+        match ended {
+            Ok(unannounced) => {
+                ports.announce(unannounced).await;
+            }
+            // The journal stands; the next start, or the sweep, ends it as the disk says.
+            Err(error) => tracing::error!(%error, %from, %to, "a folder's rules could not follow"),
+        }
+        Ok(moved?)
+    }
+
+    /// The folder itself: renamed where it is, made where it goes.
+    fn check_folder_move(
+        &self,
+        present: &Present,
+        from: &VirtualPath,
+        to: &VirtualPath,
+    ) -> Result<(), FsError> {
+        if from.is_root() || from == present.view().root() {
+            return Err(FsError::PermissionDenied);
+        }
+        self.live
+            .check(present, Action::Rename, from, PlaceKind::Folder, false)?;
+        self.live
+            .check(present, Action::MakeDir, to, PlaceKind::NewFolder, false)?;
+        if to.is_in(from) {
+            return Err(FsError::IntoItself);
+        }
+        Ok(())
+    }
+
+    /// Everything below: answers can differ only at the folder itself and where rules of this
+    /// principal stand below either end, so only those places are asked, whether or not they exist.
+    async fn check_contents_move(
+        &self,
+        present: &Present,
+        from: &VirtualPath,
+        to: &VirtualPath,
+    ) -> Result<(), FsError> {
+        let view = present.view();
+        if !self.is_empty(from).await? {
+            self.check_entry_moves(present, from, to)?;
+        }
+        for below in view.rule_folders_below(from) {
+            let arrives = below
+                .relative_to(from)
+                .map_or_else(|| Ok(to.clone()), |rest| rest.within(to))?;
+            self.check_entry_moves(present, &below, &arrives)?;
+        }
+        for arrives in view.rule_folders_below(to) {
+            let below = arrives
+                .relative_to(to)
+                .map_or_else(|| Ok(from.clone()), |rest| rest.within(from))?;
+            self.check_entry_moves(present, &below, &arrives)?;
+        }
+        Ok(())
+    }
+
+    /// An entry in `folder` moves to `target`. Its name does not matter to the decision.
+    fn check_entry_moves(
+        &self,
+        present: &Present,
+        folder: &VirtualPath,
+        target: &VirtualPath,
+    ) -> Result<(), FsError> {
+        let any = FileName::parse(b"entry")?;
+        let live = &self.live;
+        // A refusal must not tell of places that the principal may not know: it reads as one about
+        // the folder that was to be moved, which is visible.
+        live.check(
+            present,
+            Action::Rename,
+            &folder.join(&any)?,
+            PlaceKind::File,
+            false,
+        )
+        .and_then(|()| {
+            live.check(
+                present,
+                Action::Create,
+                &target.join(&any)?,
+                PlaceKind::NewFile,
+                false,
+            )
+        })
+        .map_err(|_| FsError::PermissionDenied)
+    }
+
+    async fn is_empty(&self, folder: &VirtualPath) -> Result<bool, FsError> {
+        let live = &self.live;
+        let mut listing = live.ports.storage.list(live.permit(folder)).await?;
+        Ok(listing.next(1).await?.is_empty())
+    }
+
+    /// What stands on a folder guards it: it may be moved, deleted or replaced only by someone with
+    /// `ManageAccess` at each of those places (rule D2). Answers whether there was anything.
+    async fn may_take_rules(
+        &self,
+        present: &Present,
+        folder: &VirtualPath,
+    ) -> Result<bool, FsError> {
+        let live = &self.live;
+        let rules = live
+            .ports
+            .policy
+            .folder_rules(folder, MAX_RULES + 1)
+            .await
+            .map_err(unavailable)?;
+        if rules.len() > MAX_RULES {
+            return Err(FsError::TooMuch);
+        }
+        for rule in &rules {
+            let kind = PlaceKind::Folder;
+            live.check(present, Action::ManageAccess, &rule.folder, kind, false)
+                .map_err(|_| FsError::PermissionDenied)?;
+        }
+        Ok(!rules.is_empty())
+    }
+}
+
+fn unavailable(error: portcullis_authn::StoreError) -> FsError {
+    tracing::error!(%error, "the directory failed");
+    FsError::Unavailable
+}
