@@ -6,15 +6,15 @@
 //! nothing is changed before its intent is stored (rule A2).
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use portcullis_model::{Action, Decision, ParentOfRoot, PlaceKind, VirtualPath, is_visible};
+use portcullis_model::{Action, ParentOfRoot, PlaceKind, VirtualPath, is_visible};
 
 use crate::file::AuthorizedFile;
+use crate::listing::shown;
 use crate::live::{Live, Present};
 use crate::permits as p;
 use crate::{
-    AuditOutcome, Entry, EntryKind, FileIdentity, FsError, Listing, Metadata, NewAttributes, Space,
+    AuditOutcome, AuthorizedListing, EntryKind, FileIdentity, FsError, Metadata, NewAttributes, Space,
     StageFrom,
 };
 
@@ -543,110 +543,5 @@ impl AuthorizedFs {
                 .await?);
         }
         Ok(FIXED_SPACE)
-    }
-}
-
-/// Attributes as this principal may see them: those of a folder that it only passes through are
-/// made up (rule D4).
-fn shown(live: &Live, present: &Present, site: &VirtualPath, metadata: Metadata) -> Metadata {
-    if metadata.kind == EntryKind::File {
-        return metadata;
-    }
-    match live.ask(present, Action::Stat, site, PlaceKind::Folder, false) {
-        Decision::Allow(
-            portcullis_model::AllowedBy::Grant(_) | portcullis_model::AllowedBy::SiteAdministrator,
-        ) => metadata,
-        _ => Metadata {
-            size: 0,
-            mode: 0o555,
-            accessed: SystemTime::UNIX_EPOCH,
-            modified: SystemTime::UNIX_EPOCH,
-            identity: FileIdentity {
-                volume: 0,
-                number: 0,
-                born: 0,
-            },
-            ..metadata
-        },
-    }
-}
-
-/// The visible names of one folder, in batches.
-pub struct AuthorizedListing {
-    live: Arc<Live>,
-    folder: VirtualPath,
-    inner: Box<dyn Listing>,
-}
-
-impl std::fmt::Debug for AuthorizedListing {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AuthorizedListing")
-            .field("folder", &self.folder)
-            .finish_non_exhaustive()
-    }
-}
-
-impl AuthorizedListing {
-    /// The next visible names: at least one, at most `limit`; empty at the end.
-    ///
-    /// # Errors
-    /// See [`FsError`]; the folder's own decision is made again for every batch.
-    pub async fn next(&mut self, limit: usize) -> Result<Vec<Entry>, FsError> {
-        loop {
-            let present = self.live.present().await?;
-            self.live.check(
-                &present,
-                Action::List,
-                &self.folder,
-                PlaceKind::Folder,
-                false,
-            )?;
-            let mut batch = self.inner.next(limit).await?;
-            if batch.is_empty() {
-                return Ok(batch);
-            }
-            self.keep_visible(&present, &mut batch);
-            if !batch.is_empty() {
-                return Ok(batch);
-            }
-        }
-    }
-
-    fn keep_visible(&self, present: &Present, batch: &mut Vec<Entry>) {
-        let live = &self.live;
-        // All files of a folder are decided at that folder, so one question answers for all of
-        // them; the name in the question does not matter.
-        let Some(any) = batch
-            .first()
-            .and_then(|entry| self.folder.join(&entry.name).ok())
-        else {
-            batch.clear();
-            return;
-        };
-        let files = live
-            .ask(present, Action::Stat, &any, PlaceKind::File, false)
-            .is_allow();
-        let own_files = live
-            .ask(present, Action::Stat, &any, PlaceKind::File, true)
-            .is_allow();
-        let partials = live
-            .ask(present, Action::Create, &any, PlaceKind::NewFile, false)
-            .is_allow();
-        batch.retain_mut(|entry| {
-            if entry.partial {
-                return partials;
-            }
-            if entry.metadata.kind == EntryKind::File {
-                return files || own_files && live.is_own(entry.metadata.identity);
-            }
-            let Ok(path) = self.folder.join(&entry.name) else {
-                return false;
-            };
-            if !is_visible(present.view(), &path, PlaceKind::Folder, false) {
-                return false;
-            }
-            entry.metadata = shown(live, present, &path, entry.metadata);
-            true
-        });
     }
 }

@@ -4,26 +4,25 @@
 //! INVARIANT: an admission is in the registry before the directory is asked (rule C2), and every
 //! committed change is applied to the registry exactly once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_authn::{
-    AuthenticatedPrincipal, Clock, LoginEvent, LoginEvents, RefusalReason, SecondFactor, SiteKey,
+    AuthenticatedPrincipal, Clock, LoginEvent, LoginEvents, RefusalReason, SiteKey,
 };
 use portcullis_model::{
-    AccountId, AccountName, DenyReason, Protocol, SessionId, VirtualPath, decide_entry,
+    AccountId, AccountName, Protocol, SessionId, VirtualPath,
 };
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, CutReason, CutTarget};
-use crate::live::{Admitted, Live};
-use crate::own::{OwnUploads, OwnerKey};
-use crate::registry::{Registered, Registry};
+use crate::own::OwnUploads;
+use crate::registry::Registry;
 use crate::{
-    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection,
-    ConnectionInfo, CutReport, Durability, EndReason, EntryKind, LoadedView, Permit, PolicyStore,
+    AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection,
+    ConnectionInfo, CutReport, Durability, EndReason, EntryKind, Permit, PolicyStore,
     Session, Storage, Transport, Unannounced,
 };
 
@@ -70,10 +69,10 @@ pub(crate) struct Ports {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Arc<Registry>,
-    own: OwnUploads,
-    site_key: SiteKey,
+    pub(crate) own: OwnUploads,
+    pub(crate) site_key: SiteKey,
     /// Rises with every change applied; an admission that saw it move reloads its view.
-    applied: AtomicU64,
+    pub(crate) applied: AtomicU64,
     /// Commits applied that the sweep has not passed yet.
     known: Mutex<BTreeSet<i64>>,
     swept: AtomicI64,
@@ -88,7 +87,7 @@ impl Gate {
     /// Builds the gate over its ports.
     pub fn new(
         config: GateConfig,
-        site_key: SiteKey,
+        pub(crate) site_key: SiteKey,
         policy: Arc<dyn PolicyStore>,
         audit: Arc<dyn AuditStore>,
         storage: Arc<dyn Storage>,
@@ -257,160 +256,7 @@ impl Gate {
 }
 
 impl Ports {
-    async fn try_admit(
-        self: &Arc<Self>,
-        proof: &AuthenticatedPrincipal,
-        connection: &Connection,
-    ) -> Result<Arc<Live>, RefusalReason> {
-        let entry = &connection.registered;
-        if self.registry.count() > self.config.max_sessions {
-            return Err(RefusalReason::TooManySessions);
-        }
-        let applied = self.applied.load(Ordering::SeqCst);
-        let stamp = entry.stamp();
-        let now = self.clock.now();
-        let protocol = connection.protocol();
-        let peer = connection.peer().ip();
-        let request = AdmissionRequest {
-            proof,
-            protocol,
-            peer,
-            now,
-        };
-        let loaded = match self.policy.admit(request).await {
-            Ok(AdmissionAnswer::Admitted(loaded)) => loaded,
-            Ok(AdmissionAnswer::Refused(reason)) => return Err(reason),
-            Err(error) => {
-                tracing::error!(%error, "an admission could not be decided");
-                return Err(RefusalReason::Unavailable);
-            }
-        };
-        self.check_entry(proof, protocol, &loaded).await?;
-        let groups = loaded
-            .view
-            .principal()
-            .groups
-            .iter()
-            .map(|(id, _)| *id)
-            .collect();
-        self.registry.set_groups(entry, groups);
-        // Until now a change of one of the groups did not find this entry.
-        if self.applied.load(Ordering::SeqCst) != applied {
-            entry.touch();
-        }
-        let live = Arc::new(self.live(proof, connection, loaded, stamp));
-        let summary = SessionSummary {
-            id: entry.id,
-            account: live.account,
-            name: live.name.clone(),
-            protocol,
-            peer: connection.peer(),
-            since: now,
-            open_files: live.open_files.clone(),
-        };
-        if !self
-            .registry
-            .activate(entry, summary, counts_as_second(proof.second()))
-            || live.present().await.is_err()
-        {
-            return Err(RefusalReason::Cut);
-        }
-        let mut event = live.session_event(AuditKind::Login, "session.start", AuditOutcome::Done);
-        event.detail = Some(format!(
-            "{:?}, second factor: {:?}",
-            proof.first(),
-            proof.second()
-        ));
-        self.audit.record(event, None);
-        Ok(live)
-    }
-
-    async fn check_entry(
-        &self,
-        proof: &AuthenticatedPrincipal,
-        protocol: Protocol,
-        loaded: &LoadedView,
-    ) -> Result<(), RefusalReason> {
-        decide_entry(&loaded.view, protocol, loaded.factors_satisfied).map_err(|reason| {
-            match reason {
-                DenyReason::AccountInactive => RefusalReason::Inactive,
-                DenyReason::ProtocolNotPermitted => RefusalReason::ProtocolNotPermitted,
-                _ => RefusalReason::NoSecondFactor,
-            }
-        })?;
-        let max = usize::try_from(loaded.max_sessions).unwrap_or(usize::MAX);
-        if self.registry.count_of(proof.account()) > max {
-            return Err(RefusalReason::TooManySessions);
-        }
-        let root = loaded.view.root();
-        // A root view whose folder is gone never falls back to `/` (rule D3).
-        match self.is_folder(root).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(RefusalReason::RootViewGone),
-            Err(error) => {
-                tracing::error!(%error, "the root view could not be looked at");
-                Err(RefusalReason::Unavailable)
-            }
-        }
-    }
-
-    fn live(
-        self: &Arc<Self>,
-        proof: &AuthenticatedPrincipal,
-        connection: &Connection,
-        loaded: LoadedView,
-        stamp: u64,
-    ) -> Live {
-        let key = OwnerKey {
-            account: proof.account(),
-            credentials: proof
-                .credentials()
-                .iter()
-                .map(|credential| credential.id)
-                .collect(),
-            address: connection.peer().ip(),
-        };
-        let admitted = Admitted {
-            account: proof.account(),
-            name: proof.name().clone(),
-            // A later epoch would have refused the admission; an earlier one cannot be.
-            cut_epoch: loaded.cut_epoch,
-            second: proof.second(),
-            own: self.own.list(key, self.clock.now()),
-            open_files: Arc::default(),
-        };
-        Live::new(
-            self.clone(),
-            connection.registered.clone(),
-            admitted,
-            loaded,
-            stamp,
-        )
-    }
-
-    fn record_refusal(
-        &self,
-        proof: &AuthenticatedPrincipal,
-        connection: &Connection,
-        reason: RefusalReason,
-    ) {
-        let now = self.clock.now();
-        let name = proof.name().shown();
-        let mut event = AuditEvent::new(
-            now,
-            AuditKind::Refusal,
-            "login",
-            AuditOutcome::Refused,
-            name,
-        );
-        event.account = Some(proof.account().0);
-        event.protocol = Some(connection.protocol().as_str().to_owned());
-        event.peer = Some(connection.peer().ip().to_string());
-        event.detail = Some(reason.to_string());
-        self.audit.record(event, None);
-    }
-
-    async fn is_folder(&self, path: &VirtualPath) -> Result<bool, crate::StoreError> {
+    pub(crate) async fn is_folder(&self, path: &VirtualPath) -> Result<bool, crate::StoreError> {
         // The gateway asks for itself, on behalf of no account.
         let permit = Permit::new(path.clone(), AccountId(0));
         let found = self
@@ -461,45 +307,6 @@ impl Ports {
             tokio::spawn(async move { ports.purge().await });
         }
         report
-    }
-
-    /// Decides entry again at once for sessions that a change touched; asks the directory once for
-    /// each account, however many sessions it has.
-    async fn decide_entries(&self, touched: &[Arc<Registered>]) -> u64 {
-        let mut by_account: HashMap<AccountId, Vec<&Arc<Registered>>> = HashMap::new();
-        for entry in touched {
-            if let Some(account) = entry.session_account() {
-                by_account.entry(account).or_default().push(entry);
-            }
-        }
-        let mut ended = 0;
-        for (account, entries) in by_account {
-            for second_factor in [false, true] {
-                let concerned: Vec<_> = entries
-                    .iter()
-                    .filter(|entry| entry.had_second_factor() == second_factor)
-                    .collect();
-                if concerned.is_empty() {
-                    continue;
-                }
-                let loaded = match self.policy.load_view(account, second_factor).await {
-                    Ok(loaded) => loaded,
-                    Err(error) => {
-                        // Their next operation will ask again, and gets nothing until it can.
-                        tracing::error!(%error, %account, "entry could not be decided again");
-                        continue;
-                    }
-                };
-                for entry in concerned {
-                    if let Some(reason) = entry_lost(loaded.as_ref(), entry.info.protocol)
-                        && entry.end(EndReason::Cut(reason))
-                    {
-                        ended += 1;
-                    }
-                }
-            }
-        }
-        ended
     }
 
     fn record_cut(&self, target: CutTarget, reason: CutReason, ended: u64, committed: Instant) {
@@ -581,19 +388,6 @@ impl Ports {
     }
 }
 
-/// Why a session may not go on under this view, if it may not.
-pub(crate) fn entry_lost(loaded: Option<&LoadedView>, protocol: Protocol) -> Option<CutReason> {
-    let Some(loaded) = loaded else {
-        return Some(CutReason::AccountDeleted);
-    };
-    match decide_entry(&loaded.view, protocol, loaded.factors_satisfied) {
-        Ok(()) => None,
-        Err(DenyReason::AccountInactive) => Some(CutReason::AccountDisabled),
-        Err(DenyReason::ProtocolNotPermitted) => Some(CutReason::ProtocolLost),
-        Err(_) => Some(CutReason::EntryLost),
-    }
-}
-
 impl LoginEvents for Gate {
     fn record(&self, event: LoginEvent) {
         let now = self.ports.clock.now();
@@ -644,9 +438,4 @@ impl LoginEvents for Gate {
         };
         self.ports.audit.record(event, None);
     }
-}
-
-/// A second factor, for the rules of entry: anything but none at all.
-pub(crate) fn counts_as_second(second: SecondFactor) -> bool {
-    second != SecondFactor::NotDue
 }

@@ -14,8 +14,10 @@ mod error;
 mod file;
 mod folder;
 mod fs;
+mod entry;
 mod gate;
 mod intent;
+mod listing;
 mod live;
 mod own;
 mod permit;
@@ -29,11 +31,12 @@ pub use audit::{AuditEvent, AuditKind, AuditOutcome, AuditStore, IntentId};
 pub use connection::{Connection, ConnectionInfo, EndReason, Transport};
 pub use error::{FsError, StorageError};
 pub use file::AuthorizedFile;
-pub use fs::{AuthorizedFs, AuthorizedListing, OpenOptions};
+pub use fs::{AuthorizedFs, OpenOptions};
 pub use gate::{Gate, GateConfig, SessionSummary};
 #[cfg(feature = "test-permits")]
 pub use permit::permit_for_test;
 pub use permit::{Permit, permits};
+pub use listing::AuthorizedListing;
 pub use portcullis_authn::{Clock, StoreError, SystemClock};
 pub use session::Session;
 pub use storage::{

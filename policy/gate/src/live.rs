@@ -14,7 +14,8 @@ use portcullis_model::{
 };
 
 use crate::announce::CutReason;
-use crate::gate::{Ports, counts_as_second, entry_lost};
+use crate::entry::{counts_as_second, entry_lost};
+use crate::gate::Ports;
 use crate::own::OwnList;
 use crate::registry::Registered;
 use crate::{
