@@ -14,8 +14,8 @@ use crate::listing::shown;
 use crate::live::{Live, Present};
 use crate::permits as p;
 use crate::{
-    AuditOutcome, AuthorizedListing, EntryKind, FileIdentity, FsError, Metadata, NewAttributes, Space,
-    StageFrom,
+    AuditOutcome, AuthorizedListing, EntryKind, FileIdentity, FsError, Metadata, NewAttributes,
+    Space, StageFrom,
 };
 
 /// What `statvfs` answers where the truth is not for this principal (rule D4): 1 PiB, all free.

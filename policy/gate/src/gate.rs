@@ -12,18 +12,16 @@ use std::time::{Duration, Instant, SystemTime};
 use portcullis_authn::{
     AuthenticatedPrincipal, Clock, LoginEvent, LoginEvents, RefusalReason, SiteKey,
 };
-use portcullis_model::{
-    AccountId, AccountName, Protocol, SessionId, VirtualPath,
-};
+use portcullis_model::{AccountId, AccountName, Protocol, SessionId, VirtualPath};
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::own::OwnUploads;
 use crate::registry::Registry;
 use crate::{
-    AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection,
-    ConnectionInfo, CutReport, Durability, EndReason, EntryKind, Permit, PolicyStore,
-    Session, Storage, Transport, Unannounced,
+    AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection, ConnectionInfo, CutReport,
+    Durability, EndReason, EntryKind, Permit, PolicyStore, Session, Storage, Transport,
+    Unannounced,
 };
 
 /// The outbox is read this often (rule C4).
@@ -87,7 +85,7 @@ impl Gate {
     /// Builds the gate over its ports.
     pub fn new(
         config: GateConfig,
-        pub(crate) site_key: SiteKey,
+        site_key: SiteKey,
         policy: Arc<dyn PolicyStore>,
         audit: Arc<dyn AuditStore>,
         storage: Arc<dyn Storage>,

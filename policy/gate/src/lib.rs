@@ -10,11 +10,11 @@ pub mod admin;
 mod announce;
 mod audit;
 mod connection;
+mod entry;
 mod error;
 mod file;
 mod folder;
 mod fs;
-mod entry;
 mod gate;
 mod intent;
 mod listing;
@@ -33,10 +33,10 @@ pub use error::{FsError, StorageError};
 pub use file::AuthorizedFile;
 pub use fs::{AuthorizedFs, OpenOptions};
 pub use gate::{Gate, GateConfig, SessionSummary};
+pub use listing::AuthorizedListing;
 #[cfg(feature = "test-permits")]
 pub use permit::permit_for_test;
 pub use permit::{Permit, permits};
-pub use listing::AuthorizedListing;
 pub use portcullis_authn::{Clock, StoreError, SystemClock};
 pub use session::Session;
 pub use storage::{

@@ -13,14 +13,17 @@ use crate::{Entry, EntryKind, FileIdentity, FsError, Listing, Metadata};
 
 /// Attributes as this principal may see them: those of a folder that it only passes through are
 /// made up (rule D4).
-pub(crate) fn shown(live: &Live, present: &Present, site: &VirtualPath, metadata: Metadata) -> Metadata {
+pub(crate) fn shown(
+    live: &Live,
+    present: &Present,
+    site: &VirtualPath,
+    metadata: Metadata,
+) -> Metadata {
     if metadata.kind == EntryKind::File {
         return metadata;
     }
     match live.ask(present, Action::Stat, site, PlaceKind::Folder, false) {
-        Decision::Allow(
-            AllowedBy::Grant(_) | AllowedBy::SiteAdministrator,
-        ) => metadata,
+        Decision::Allow(AllowedBy::Grant(_) | AllowedBy::SiteAdministrator) => metadata,
         _ => Metadata {
             size: 0,
             mode: 0o555,
