@@ -13,7 +13,10 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the host's clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the host's clock"
+    )]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }

@@ -48,8 +48,8 @@ pub enum Credential {
     NewPassword(SecretText),
 }
 
-/// What is asked next (rules L3, L4, F7).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is asked next (rules L3, L4, F7). Its `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Need {
     /// A one-time code. `first_proven` is true only where a key was proven, which is the one case
     /// in which a protocol may say that something succeeded (SSH *partial success*, rule L3).
@@ -73,9 +73,29 @@ pub enum Need {
     },
 }
 
+impl std::fmt::Debug for Need {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Need::Code { first_proven } => f
+                .debug_struct("Code")
+                .field("first_proven", first_proven)
+                .finish(),
+            Need::NewPassword { problem } => f
+                .debug_struct("NewPassword")
+                .field("problem", problem)
+                .finish(),
+            Need::FirstCode { wrong, .. } => f
+                .debug_struct("FirstCode")
+                .field("wrong", wrong)
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
 /// The answer to one credential.
 #[must_use]
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one value a login step, taken apart at once")]
 pub enum Outcome {
     /// More is asked of the same user on the same connection.
     Need(Need),
@@ -107,7 +127,9 @@ pub enum RefusalReason {
     #[error("the key is not one of the account's")]
     UnknownKey,
     /// A security key (`sk-`), whose signature flags the transport does not show (rule F6).
-    #[error("security keys (sk-) are not accepted, because their signature flags cannot be checked")]
+    #[error(
+        "security keys (sk-) are not accepted, because their signature flags cannot be checked"
+    )]
     SecurityKey,
     /// The credential sleeps, because the person has not signed in at the provider lately (F2).
     #[error("the credential sleeps until the next sign-in at the identity provider")]
@@ -115,6 +137,9 @@ pub enum RefusalReason {
     /// A second factor is due, and the account has none to give.
     #[error("a second factor is due and the account has none")]
     NoSecondFactor,
+    /// A second factor is due and none was given before the client gave up or began anew.
+    #[error("a second factor is due and none was given")]
+    CodeMissing,
     /// The code is wrong.
     #[error("wrong one-time code")]
     WrongCode,

@@ -6,27 +6,44 @@
 //! INVARIANT: an [`AuthenticatedPrincipal`] exists only where every factor that policy asks for was
 //! proven in this login, by this user name, on this connection.
 
+mod address;
 mod attempt;
+mod authenticator;
 mod clock;
+mod codes;
 mod credential;
 mod events;
+mod factors;
+mod keys;
+mod passwords;
 mod proof;
 mod secrets;
 mod store;
+#[cfg(test)]
+mod tests;
+mod throttle;
+mod totp;
 
-pub use attempt::{AttemptContext, AuthnAttempt, AuthnConfig, Authenticator, KeyProbe};
+pub use address::address_key;
+pub use attempt::{AuthnAttempt, KeyProbe};
+pub use authenticator::{AttemptContext, Authenticator, AuthnConfig};
 pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{LoginEvent, LoginEvents};
+pub use passwords::{hash_password, password_problem};
 pub use proof::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, SecondFactor,
     TicketOpening,
 };
+pub use secrets::{SiteKey, TOTP_PURPOSE, new_token, token_hash};
 pub use store::{
-    AccountFactorRule, AttemptObserver, Invitation, LoginAccount, LoginStore, Provider, SiteFactorRule, SiteLogin,
-    StoreError, StoredKey, StoredPassword, StoredTotp, Throttle, ThrottleKey, TicketQuery,
+    AccountFactorRule, AttemptObserver, Invitation, LoginAccount, LoginStore, Provider,
+    SiteFactorRule, SiteLogin, StoreError, StoredKey, StoredPassword, StoredTotp, Throttle,
+    ThrottleKey, TicketQuery,
 };
-pub use secrets::{
-    SiteKey, hash_password, new_token, new_totp_secret, password_problem, token_hash, totp_base32,
-    totp_code, totp_step, totp_uri,
-};
+pub use totp::{new_totp_secret, totp_base32, totp_code, totp_step, totp_uri};
+
+/// Compares secrets in a time that depends on their lengths only.
+fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    subtle::ConstantTimeEq::ct_eq(one, other).into()
+}

@@ -27,7 +27,10 @@ impl StoreError {
         context: &'static str,
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        StoreError { context, source: source.into() }
+        StoreError {
+            context,
+            source: source.into(),
+        }
     }
 }
 
@@ -222,10 +225,11 @@ pub trait LoginStore: Send + Sync + 'static {
         now: SystemTime,
     ) -> Result<Throttle, StoreError>;
 
-    /// Closes a key until a time.
+    /// Closes a key until a time, whether or not it was counted before. It stays closed until then,
+    /// even where the window of its counter ends earlier.
     async fn close_key(&self, key: &ThrottleKey, until: SystemTime) -> Result<(), StoreError>;
 
-    /// Forgets a counter.
+    /// Forgets a counter, and that its key was closed.
     async fn reset_throttle(&self, key: &ThrottleKey) -> Result<(), StoreError>;
 
     /// Whether this account logged in from this address within the last 30 days (rule B1).

@@ -1,0 +1,56 @@
+//! The step of a key whose signature the transport has verified.
+
+use crate::attempt::{AuthnAttempt, Grounds, Proven, Step, StepResult};
+use crate::factors::{self, Due};
+use crate::throttle::Entry;
+use crate::{FirstFactor, PublicKey, RefusalReason, SecondFactor, keys};
+
+impl AuthnAttempt {
+    /// Takes a proven key. The identity is that of the signed key, whatever was probed before.
+    pub(super) async fn key(&mut self, key: PublicKey) -> StepResult {
+        let scene = self.enter(true).await?;
+        if matches!(scene.entry, Entry::Banned | Entry::Waiting) {
+            return Ok(Step::Refused(RefusalReason::Throttled));
+        }
+        if keys::is_security_key(&key) {
+            return Ok(Step::Refused(RefusalReason::SecurityKey));
+        }
+        let Some(account) = scene.account else {
+            return Ok(Step::Refused(RefusalReason::UnknownName));
+        };
+        let Some(stored) = keys::find(&account, &key) else {
+            return Ok(Step::Refused(RefusalReason::UnknownKey));
+        };
+        if !account.active {
+            return Ok(Step::Refused(RefusalReason::Inactive));
+        }
+        if factors::sleeps(&account, self.authn.clock.now()) {
+            return Ok(Step::Refused(RefusalReason::Asleep));
+        }
+        let proven = Proven::new(&account, FirstFactor::Key, Some(stored.credential));
+        let subject = factors::Subject::of(&account);
+        let presented = factors::presented_key(stored);
+        match factors::due(scene.site.factor_rule, subject, presented) {
+            Due::Nothing => {
+                self.accept(Grounds::new(&account, proven, SecondFactor::NotDue))
+                    .await
+            }
+            Due::Vouched => {
+                self.accept(Grounds::new(&account, proven, SecondFactor::Vouched))
+                    .await
+            }
+            Due::Factor if account.totp.is_none() => {
+                Ok(Step::Refused(RefusalReason::NoSecondFactor))
+            }
+            Due::Factor => {
+                let first = stored.credential;
+                if let Some(totp) = self.live_ticket(&scene.site, &account, first).await? {
+                    let mut grounds = Grounds::new(&account, proven, SecondFactor::Ticket);
+                    grounds.totp = Some(totp);
+                    return self.accept(grounds).await;
+                }
+                self.ask_code(Ok(proven), RefusalReason::CodeMissing)
+            }
+        }
+    }
+}

@@ -1,0 +1,496 @@
+//! The login state machine.
+//!
+//! Owns the stages of one login on one connection, and the way out of each. The steps are in files
+//! of their own: a password, a key, a code, an invitation. Knows nothing of wires.
+//! INVARIANT (rule L6): a proof is made in one place, `accept`; every other way through a step, a
+//! failing store included, ends in a refusal or in asking for more. What was proven belongs to the
+//! user name for which it was proven, and is forgotten when another name comes.
+
+mod code;
+mod invitation;
+mod key;
+mod password;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use portcullis_model::{AccountId, AccountName};
+
+use crate::codes::code_hash;
+use crate::throttle::{Entry, Subject, counts};
+use crate::{
+    AttemptContext, AuthenticatedPrincipal, Authenticator, CodeSpend, Credential, Enrolment,
+    FirstFactor, LoginAccount, LoginEvent, Need, Outcome, ProvenCredential, PublicKey, Refusal,
+    RefusalReason, SecondFactor, SecretText, SiteLogin, StoreError, TicketOpening, keys,
+};
+use invitation::{Enrolling, Redeeming};
+
+/// Life of the tickets of SFTP and FTP (rule F4).
+const TICKET_SECONDS: u32 = 10 * 60;
+/// Life of the tickets of WebDAV and the web (rule F4).
+const WEB_TICKET_SECONDS: u32 = 12 * 60 * 60;
+/// Names that are no account's are kept up to this many bytes in events.
+const MAX_EVENT_NAME: usize = 255;
+
+/// The answer to a key that was offered without a signature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyProbe {
+    /// It is one of the account's keys: worth a signature.
+    Acceptable,
+    /// It is not.
+    Unknown,
+    /// Too many probes on this connection: close it.
+    TooMany,
+}
+
+/// One login on one connection. Dropping it half-done counts as the failure that it is.
+pub struct AuthnAttempt {
+    authn: Arc<Authenticator>,
+    context: AttemptContext,
+    /// The user name as given; empty before the first one.
+    user: String,
+    /// Under which names failures count; known once the name was looked up.
+    subject: Option<Subject>,
+    /// What the observer was told last.
+    announced: Option<AccountId>,
+    stage: Stage,
+    /// Whether the login under way began with a key.
+    by_key: bool,
+    /// Whether an unknown key was counted already: clients try all keys they have.
+    key_counted: bool,
+    /// Whether the pair has failures on record, which a success forgets.
+    on_record: bool,
+    /// Logins on this connection that came to nothing.
+    failures: u32,
+    probes: u32,
+    told_security_key: bool,
+    /// When the last submission began, for the padding of a refusal by the gate.
+    started: Instant,
+}
+
+/// How far the login has come.
+#[derive(Default)]
+enum Stage {
+    /// A first factor is due.
+    #[default]
+    Start,
+    /// A code was asked.
+    Code(Box<PendingCode>),
+    /// A new password was asked of someone with an invitation.
+    NewPassword(Box<Redeeming>),
+    /// The first code of a new secret was asked.
+    FirstCode(Box<Enrolling>),
+}
+
+/// A login that waits for its code.
+struct PendingCode {
+    /// What was proven; or the reason of the refusal that follows whatever code comes (rule L3).
+    first: Result<Proven, RefusalReason>,
+    /// What it means if the login ends here.
+    missing: RefusalReason,
+}
+
+/// A first factor that was right.
+struct Proven {
+    account: AccountId,
+    cut_epoch: i64,
+    first: FirstFactor,
+    /// None where an invitation is being redeemed.
+    credential: Option<ProvenCredential>,
+    enrolment: Option<Enrolment>,
+    /// The password, where its stored hash is weaker than today's.
+    rehash: Option<SecretText>,
+}
+
+impl Proven {
+    fn new(account: &LoginAccount, first: FirstFactor, by: Option<ProvenCredential>) -> Self {
+        Proven {
+            account: account.id,
+            cut_epoch: account.cut_epoch,
+            first,
+            credential: by,
+            enrolment: None,
+            rehash: None,
+        }
+    }
+
+    /// Whether what was proven still holds of the account as it is now (rule C2).
+    fn still_holds(&self, account: &LoginAccount) -> bool {
+        let by = |credential: &ProvenCredential| Some(*credential) == self.credential;
+        account.id == self.account
+            && account.cut_epoch == self.cut_epoch
+            && match self.first {
+                FirstFactor::Password => account.password.iter().any(|p| by(&p.credential)),
+                FirstFactor::Key => account.keys.iter().any(|key| by(&key.credential)),
+                FirstFactor::Invitation => account.invitation.as_ref().is_some_and(|open| {
+                    self.enrolment
+                        .as_ref()
+                        .is_some_and(|mine| mine.invitation == open.id)
+                }),
+            }
+    }
+}
+
+/// What a step came to.
+enum Step {
+    Need(Need),
+    Accepted(Box<AuthenticatedPrincipal>),
+    Refused(RefusalReason),
+}
+
+type StepResult = Result<Step, StoreError>;
+
+/// What a first factor is judged by.
+struct Scene {
+    site: SiteLogin,
+    account: Option<LoginAccount>,
+    entry: Entry,
+}
+
+impl AuthnAttempt {
+    pub(crate) fn new(authn: Arc<Authenticator>, context: AttemptContext) -> Self {
+        AuthnAttempt {
+            authn,
+            context,
+            user: String::new(),
+            subject: None,
+            announced: None,
+            stage: Stage::Start,
+            by_key: false,
+            key_counted: false,
+            on_record: false,
+            failures: 0,
+            probes: 0,
+            told_security_key: false,
+            started: Instant::now(),
+        }
+    }
+
+    /// Answers an offered key without a signature; truthful and counted (rule L3). Changes nothing
+    /// about what has been proven. A security key is answered as unknown (rule F6), and the audit
+    /// hears of it once.
+    pub async fn probe(&mut self, user: &str, key: &PublicKey) -> KeyProbe {
+        self.bind(user);
+        self.probes = self.probes.saturating_add(1);
+        if self.probes > self.authn.config.max_key_probes {
+            return KeyProbe::TooMany;
+        }
+        let account = match self.load().await {
+            Ok((_, account)) => account,
+            Err(error) => {
+                tracing::error!(%error, "a key could not be looked up");
+                None
+            }
+        };
+        if keys::is_security_key(key) && !self.told_security_key {
+            self.told_security_key = true;
+            self.record_refusal(RefusalReason::SecurityKey);
+        }
+        match account
+            .as_ref()
+            .and_then(|account| keys::find(account, key))
+        {
+            Some(_) => KeyProbe::Acceptable,
+            None => KeyProbe::Unknown,
+        }
+    }
+
+    /// Takes one credential for `user`; another name than before starts over (rule L6).
+    ///
+    /// After a proven key, a wrong code leaves the key proven: [`expects_code`](Self::expects_code)
+    /// tells, and the next code may be given at once. After a password, the login begins anew.
+    pub async fn submit(&mut self, user: &str, credential: Credential) -> Outcome {
+        self.started = Instant::now();
+        self.bind(user);
+        if self.failures >= self.authn.config.max_attempts {
+            return self.refuse(RefusalReason::TooManyAttempts).await;
+        }
+        let step = match credential {
+            Credential::Password(text) => self.password(text).await,
+            Credential::VerifiedKey(key) => self.key(key).await,
+            Credential::Code(text) => self.code(text).await,
+            Credential::NewPassword(text) => self.new_password(text).await,
+        };
+        match step {
+            Ok(Step::Accepted(proof)) => Outcome::Accepted(*proof),
+            Ok(Step::Refused(reason)) => self.refuse(reason).await,
+            Ok(Step::Need(need)) => {
+                // Shown whether or not the password was right, so it must not tell by its time.
+                if need
+                    == (Need::Code {
+                        first_proven: false,
+                    })
+                {
+                    self.authn.pad(self.started).await;
+                }
+                Outcome::Need(need)
+            }
+            Err(error) => {
+                tracing::error!(%error, "a login failed for want of the directory");
+                self.stage = Stage::Start;
+                self.refuse(RefusalReason::Unavailable).await
+            }
+        }
+    }
+
+    /// Whether a code is what comes next for `user`: for protocols whose prompts come as separate
+    /// requests, such as SSH after *partial success*.
+    pub fn expects_code(&self, user: &str) -> bool {
+        self.user == user && matches!(self.stage, Stage::Code(_))
+    }
+
+    /// Tells that the gate admitted the proof of this attempt: the failures of this account from
+    /// this address are forgotten (rule B1).
+    pub async fn admitted(&mut self) {
+        let Some(who) = self.subject.clone().filter(|_| self.on_record) else {
+            return;
+        };
+        match self.authn.throttles.reset_pair(&who).await {
+            Ok(()) => self.on_record = false,
+            Err(error) => tracing::warn!(%error, "login counters were not reset"),
+        }
+    }
+
+    /// Pads and counts a refusal that the gate gave to a proof of this attempt, so that it reads
+    /// and lasts like any other.
+    pub async fn refused_at_admission(&mut self, reason: RefusalReason) -> Refusal {
+        self.stage = Stage::Start;
+        self.refusal(reason).await
+    }
+
+    async fn refuse(&mut self, reason: RefusalReason) -> Outcome {
+        Outcome::Refused(self.refusal(reason).await)
+    }
+
+    async fn refusal(&mut self, reason: RefusalReason) -> Refusal {
+        self.failures = self.failures.saturating_add(1);
+        self.record_refusal(reason);
+        if self.is_counted(reason)
+            && let Some(who) = self.subject.clone()
+        {
+            self.on_record = true;
+            let now = self.authn.clock.now();
+            if let Err(error) = self.authn.throttles.count(&who, now).await {
+                tracing::error!(%error, "a refused login was not counted");
+            }
+        }
+        self.authn.pad(self.started).await;
+        let used_up = self.failures >= self.authn.config.max_attempts;
+        Refusal {
+            reason,
+            disconnect: used_up || self.authn.is_banned(self.context.peer),
+        }
+    }
+
+    /// Of the unknown keys that one connection offers, one counts: agents offer all they hold.
+    fn is_counted(&mut self, reason: RefusalReason) -> bool {
+        let unknown = matches!(
+            reason,
+            RefusalReason::UnknownKey | RefusalReason::UnknownName
+        );
+        if self.by_key && unknown && std::mem::replace(&mut self.key_counted, true) {
+            return false;
+        }
+        counts(reason, self.by_key)
+    }
+
+    /// Binds the login to a user name; another name than before starts over (rule L6).
+    fn bind(&mut self, user: &str) {
+        if self.user != user {
+            self.start_over();
+            user.clone_into(&mut self.user);
+            self.subject = None;
+            self.on_record = false;
+            self.announce(None);
+        }
+    }
+
+    /// Forgets what was proven. A login that waited for its code has failed herewith.
+    fn start_over(&mut self) {
+        if let Stage::Code(pending) = std::mem::take(&mut self.stage) {
+            self.failures = self.failures.saturating_add(1);
+            let reason = pending.first.err().unwrap_or(pending.missing);
+            self.record_refusal(reason);
+            if counts(reason, self.by_key)
+                && let Some(who) = self.subject.clone()
+            {
+                self.authn.throttles.owe(who);
+            }
+        }
+    }
+
+    fn announce(&mut self, account: Option<AccountId>) {
+        if self.announced != account {
+            self.announced = account;
+            self.context.observer.concerns(account);
+        }
+    }
+
+    /// Looks the name up. What comes back is current: nothing of an earlier look is used again.
+    async fn load(&mut self) -> Result<(SiteLogin, Option<LoginAccount>), StoreError> {
+        let site = self.authn.store.site_login().await?;
+        let account = match AccountName::parse(&self.user) {
+            Ok(name) => self.authn.store.login_account(name.normal()).await?,
+            Err(_) => None,
+        };
+        self.announce(account.as_ref().map(|account| account.id));
+        let peer = self.context.peer;
+        self.subject = Some(self.authn.subject(&self.user, account.as_ref(), peer));
+        Ok((site, account))
+    }
+
+    /// Begins a login with a first factor: forgets what was before, settles what is owed, looks the
+    /// name up and reads the counters.
+    async fn enter(&mut self, by_key: bool) -> Result<Scene, StoreError> {
+        self.start_over();
+        self.by_key = by_key;
+        let (site, account) = self.load().await?;
+        let now = self.authn.clock.now();
+        self.authn.throttles.settle(now).await?;
+        let mut entry = Entry::Open;
+        if let Some(who) = &self.subject {
+            let standing = self.authn.throttles.standing(who, now).await?;
+            entry = standing.entry;
+            self.on_record = standing.on_record;
+        }
+        Ok(Scene {
+            site,
+            account,
+            entry,
+        })
+    }
+
+    /// Asks for a code, with what is remembered meanwhile.
+    fn ask_code(
+        &mut self,
+        first: Result<Proven, RefusalReason>,
+        missing: RefusalReason,
+    ) -> StepResult {
+        let by_key = first
+            .as_ref()
+            .is_ok_and(|proven| proven.first == FirstFactor::Key);
+        self.stage = Stage::Code(Box::new(PendingCode { first, missing }));
+        Ok(Step::Need(Need::Code {
+            first_proven: by_key,
+        }))
+    }
+
+    /// Makes the proof: the one place.
+    async fn accept(&mut self, grounds: Grounds<'_>) -> StepResult {
+        let Grounds {
+            account,
+            proven,
+            second,
+            totp,
+            spend,
+            ticket,
+        } = grounds;
+        if !account.active {
+            return Ok(Step::Refused(RefusalReason::Inactive));
+        }
+        if !proven.still_holds(account) {
+            return Ok(Step::Refused(RefusalReason::Cut));
+        }
+        if let (Some(password), Some(by)) = (&proven.rehash, proven.credential) {
+            self.renew_hash(by, password.clone()).await;
+        }
+        Ok(Step::Accepted(Box::new(AuthenticatedPrincipal {
+            account: account.id,
+            name: account.name.clone(),
+            cut_epoch: proven.cut_epoch,
+            first: proven.first,
+            second,
+            credentials: proven.credential.into_iter().chain(totp).collect(),
+            spend,
+            ticket,
+            enrolment: proven.enrolment,
+        })))
+    }
+
+    /// Stores a stronger hash of the same password. Its failure is no reason to refuse.
+    async fn renew_hash(&self, by: ProvenCredential, password: SecretText) {
+        let renewed = match self.authn.hasher.hash(password).await {
+            Ok(hash) => self.authn.store.rehash(by.id, by.version, &hash).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = renewed {
+            tracing::warn!(%error, "a password hash was not renewed");
+        }
+    }
+
+    /// The ticket that a full two-factor login opens (rule F4).
+    fn ticket_opening(
+        &self,
+        site: &SiteLogin,
+        first: Option<ProvenCredential>,
+        totp: ProvenCredential,
+        code: &str,
+    ) -> Option<TicketOpening> {
+        let first = first.filter(|_| site.tickets)?;
+        let scope = self.context.scope();
+        Some(TicketOpening {
+            first,
+            scope,
+            address: crate::address_key(self.context.peer),
+            code_hash: code_hash(&self.authn.site_key, totp, code),
+            life_seconds: if scope == "web" {
+                WEB_TICKET_SECONDS
+            } else {
+                TICKET_SECONDS
+            },
+        })
+    }
+
+    fn record_refusal(&self, reason: RefusalReason) {
+        let mut name = self.user.clone();
+        name.truncate(name.floor_char_boundary(MAX_EVENT_NAME));
+        self.authn.events.record(LoginEvent::Refused {
+            account: self.announced,
+            name,
+            protocol: self.context.protocol,
+            peer: self.context.peer,
+            reason,
+        });
+    }
+
+    fn record_code(&self, account: &LoginAccount, right: bool) {
+        self.authn.events.record(LoginEvent::FactorChecked {
+            account: account.id,
+            protocol: self.context.protocol,
+            peer: self.context.peer,
+            right,
+        });
+    }
+}
+
+impl Drop for AuthnAttempt {
+    fn drop(&mut self) {
+        self.start_over();
+    }
+}
+
+/// Everything that a proof rests on.
+struct Grounds<'a> {
+    account: &'a LoginAccount,
+    proven: Proven,
+    second: SecondFactor,
+    /// The one-time-code secret, where it was used.
+    totp: Option<ProvenCredential>,
+    spend: Option<CodeSpend>,
+    ticket: Option<TicketOpening>,
+}
+
+impl<'a> Grounds<'a> {
+    /// Grounds without a code.
+    fn new(account: &'a LoginAccount, proven: Proven, second: SecondFactor) -> Self {
+        Grounds {
+            account,
+            proven,
+            second,
+            totp: None,
+            spend: None,
+            ticket: None,
+        }
+    }
+}
