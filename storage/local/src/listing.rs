@@ -1,0 +1,256 @@
+//! The names of a folder, in batches (rules U5, U8).
+//!
+//! INVARIANT: a name that is shown can be reached, and leads to what is shown.
+
+use std::ffi::OsStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use portcullis_gate::{Entry, EntryKind, FileIdentity, Listing, StorageError};
+use portcullis_model::{AccountId, FileName, VirtualPath};
+use rustix::fs::{Dir, DirEntry, FileType};
+use rustix::io::Errno;
+
+use crate::error::{Result, lost_task, reading};
+use crate::forms::{Forms, stands};
+use crate::meta;
+use crate::names::{self, Reserved};
+use crate::tree::Tree;
+
+/// Batches up to here are read at once; greater ones off the async threads.
+const INLINE: usize = 128;
+
+/// A listing under way.
+pub(crate) struct LocalListing {
+    /// Absent while a batch is read elsewhere.
+    reader: Option<Reader>,
+}
+
+struct Reader {
+    tree: Arc<Tree>,
+    account: AccountId,
+    path: VirtualPath,
+    folder: Dir,
+    identity: FileIdentity,
+    /// Read only where the folder holds a name that is not ASCII.
+    forms: Option<Arc<Forms>>,
+    /// Taken from the folder and not yet looked at.
+    waiting: Option<DirEntry>,
+    hidden: u64,
+}
+
+/// Why a batch stopped.
+#[derive(PartialEq, Eq)]
+enum Stop {
+    Full,
+    End,
+    /// The next name is not ASCII, and the folder's forms are not known.
+    NeedsForms,
+}
+
+impl LocalListing {
+    /// Lists a folder that is open to read.
+    pub(crate) fn new(
+        tree: Arc<Tree>,
+        account: AccountId,
+        path: VirtualPath,
+        folder: OwnedFd,
+    ) -> Result<LocalListing> {
+        let fail = || reading("list", path.as_str());
+        let stat = meta::of(&folder).map_err(fail())?;
+        let identity = meta::identity(&stat);
+        if stat.stx_nlink == 0 {
+            return Err(tree.missing());
+        }
+        let folder = Dir::new(folder).map_err(fail())?;
+        let (forms, waiting, hidden) = (None, None, 0);
+        let reader = Reader {
+            tree,
+            account,
+            path,
+            folder,
+            identity,
+            forms,
+            waiting,
+            hidden,
+        };
+        Ok(LocalListing {
+            reader: Some(reader),
+        })
+    }
+
+    async fn elsewhere<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Reader) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let mut reader = self.reader.take().ok_or(StorageError::Unsupported)?;
+        let (reader, done) = tokio::task::spawn_blocking(move || {
+            let done = work(&mut reader);
+            (reader, done)
+        })
+        .await
+        .map_err(lost_task)?;
+        self.reader = Some(reader);
+        done
+    }
+}
+
+#[async_trait]
+impl Listing for LocalListing {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Entry>> {
+        let limit = limit.max(1);
+        if limit > INLINE {
+            return self.elsewhere(move |reader| reader.batch(limit)).await;
+        }
+        let mut batch = Vec::with_capacity(limit);
+        loop {
+            let reader = self.reader.as_mut().ok_or(StorageError::Unsupported)?;
+            if reader.fill(&mut batch, limit)? != Stop::NeedsForms {
+                return Ok(batch);
+            }
+            self.elsewhere(Reader::read_forms).await?;
+        }
+    }
+}
+
+impl Reader {
+    fn batch(&mut self, limit: usize) -> Result<Vec<Entry>> {
+        let mut batch = Vec::new();
+        while self.fill(&mut batch, limit)? == Stop::NeedsForms {
+            self.read_forms()?;
+        }
+        Ok(batch)
+    }
+
+    fn read_forms(&mut self) -> Result<()> {
+        let fail = || reading("read names", self.path.as_str());
+        let folder = self.folder.fd().map_err(fail())?;
+        self.forms = Some(self.tree.forms.of(folder).map_err(fail())?);
+        Ok(())
+    }
+
+    fn fill(&mut self, batch: &mut Vec<Entry>, limit: usize) -> Result<Stop> {
+        while batch.len() < limit {
+            let Some(entry) = self.waiting.take().map(Ok).or_else(|| self.folder.read()) else {
+                self.report_hidden();
+                return Ok(Stop::End);
+            };
+            let entry = entry.map_err(reading("list", self.path.as_str()))?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if !name.is_ascii() && self.forms.is_none() {
+                self.forms = self.tree.forms.known(self.identity);
+                if self.forms.is_none() {
+                    self.waiting = Some(entry);
+                    return Ok(Stop::NeedsForms);
+                }
+            }
+            let shown = match names::reserved(name) {
+                None => self.visible(name, entry.file_type())?,
+                Some(Reserved::Partial {
+                    account,
+                    name: Some(target),
+                }) => {
+                    if account == self.account {
+                        batch.extend(self.partial(name, target)?);
+                    }
+                    continue;
+                }
+                Some(Reserved::Partial { name: None, .. } | Reserved::Probe) => continue,
+                Some(Reserved::Unknown) => None,
+            };
+            match shown {
+                Some(entry) => batch.push(entry),
+                None => self.hidden += 1,
+            }
+        }
+        Ok(Stop::Full)
+    }
+
+    /// An entry under its own name; `None` for what is not shown.
+    fn visible(&self, disk: &[u8], kind: FileType) -> Result<Option<Entry>> {
+        if !matches!(
+            kind,
+            FileType::RegularFile | FileType::Directory | FileType::Unknown
+        ) {
+            return Ok(None);
+        }
+        let Ok(name) = FileName::parse(disk) else {
+            return Ok(None);
+        };
+        if !self.leads_to(&name, disk) {
+            return Ok(None);
+        }
+        let stat = self.stat(disk)?;
+        let metadata = stat.as_ref().and_then(meta::metadata);
+        Ok(metadata.map(|metadata| Entry {
+            name,
+            metadata,
+            partial: false,
+        }))
+    }
+
+    /// A staged upload of the one who lists, where nothing stands under its final name.
+    fn partial(&self, staged: &[u8], target: &[u8]) -> Result<Option<Entry>> {
+        let Ok(name) = FileName::parse(target) else {
+            return Ok(None);
+        };
+        let fail = || reading("list", self.path.as_str());
+        let folder = self.handle()?;
+        if !self.leads_to(&name, target)
+            || stands(folder, OsStr::from_bytes(target)).map_err(fail())?
+        {
+            return Ok(None);
+        }
+        let stat = self.stat(staged)?;
+        let metadata = stat.as_ref().and_then(meta::metadata);
+        let metadata = metadata.filter(|metadata| metadata.kind == EntryKind::File);
+        Ok(metadata.map(|metadata| Entry {
+            name,
+            metadata,
+            partial: true,
+        }))
+    }
+
+    fn leads_to(&self, name: &FileName, disk: &[u8]) -> bool {
+        self.forms
+            .as_ref()
+            .map_or(disk.is_ascii(), |forms| forms.leads_to(name, disk))
+    }
+
+    fn stat(&self, disk: &[u8]) -> Result<Option<meta::Stat>> {
+        match meta::at(self.handle()?, disk) {
+            Ok(stat) => Ok(Some(stat)),
+            // Gone since the folder was read.
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(reading("list", self.path.as_str())(errno)),
+        }
+    }
+
+    fn handle(&self) -> Result<BorrowedFd<'_>> {
+        self.folder
+            .fd()
+            .map_err(reading("list", self.path.as_str()))
+    }
+
+    /// Counts what was left out, and warns each time the count has doubled.
+    fn report_hidden(&mut self) {
+        let new = std::mem::take(&mut self.hidden);
+        if new == 0 {
+            return;
+        }
+        let before = self.tree.hidden.fetch_add(new, Ordering::Relaxed);
+        if before.leading_zeros() != (before + new).leading_zeros() {
+            tracing::warn!(
+                count = before + new,
+                "entries are not shown (links, devices, names that cannot be shown); \
+                 check-config lists them"
+            );
+        }
+    }
+}

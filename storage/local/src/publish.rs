@@ -1,0 +1,245 @@
+//! The step by which staged bytes get their name (rules U2, U4, U9).
+//!
+//! INVARIANT: the name goes from nothing, or from the expected file whole, to the new file whole;
+//! whatever interrupts it, bytes are never lost: they are under the final or the reserved name.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::PoisonError;
+
+use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, StorageError};
+use portcullis_model::{AccountId, VirtualPath};
+use rustix::fs::{
+    AtFlags, Gid, RenameFlags, Uid, fchown, linkat, renameat, renameat_with, unlinkat,
+};
+use rustix::io::{self, Errno};
+
+use crate::dirsync::Changed;
+use crate::error::{Result, changing, lost_task, reading};
+use crate::meta::{self, Stat};
+use crate::tree::Place;
+use crate::upload::Upload;
+
+/// What stands at the target before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    /// Nothing.
+    New,
+    /// This file.
+    Over(FileIdentity),
+}
+
+/// Gives the bytes their name.
+pub(crate) async fn publish(
+    upload: &Upload,
+    (path, account): (&VirtualPath, AccountId),
+    how: How,
+    durability: Durability,
+) -> Result<Metadata> {
+    // Consent for another place, or another account, is none for this upload.
+    if account != upload.account || path != upload.body.path() {
+        return Err(StorageError::Unsupported);
+    }
+    upload.check_open()?;
+    let tree = upload.tree.clone();
+    tree.look_up(path).await;
+    // Writers that mix old and new content are kept out from here on.
+    let _turn = match &upload.merge {
+        Some(merge) => Some(merge.turn().await?),
+        None => None,
+    };
+    let durable = durability == Durability::OnClose && !upload.body.in_memory();
+    prepare(upload, how, durable).await?;
+    let changed = name(upload, &tree.place(path)?, how, durable)?;
+    if let Some(changed) = changed {
+        tree.syncs.sync(changed).await?;
+    }
+    upload.body.metadata()
+}
+
+/// Makes the staged file whole, with its attributes, and durable; all that may wait.
+async fn prepare(upload: &Upload, how: How, durable: bool) -> Result<()> {
+    let chosen = upload.chosen();
+    let old = match how {
+        How::Over(expected) => Some(old_file(upload, expected)?),
+        How::New => None,
+    };
+    if upload.merge.is_none() && !durable {
+        return old.map_or(Ok(()), |old| keep_mode(upload.body.handle(), &old, &chosen));
+    }
+    let (body, merge, live) = (
+        upload.body.clone(),
+        upload.merge.clone(),
+        upload.live.clone(),
+    );
+    tokio::task::spawn_blocking(move || {
+        if let Some(merge) = &merge {
+            merge.complete(&body, &live)?;
+        }
+        if let Some(old) = &old {
+            keep_mode(body.handle(), old, &chosen)?;
+        }
+        if merge.is_some() {
+            body.set_mode_and_times(&chosen)?;
+        }
+        if durable { body.sync(false) } else { Ok(()) }
+    })
+    .await
+    .map_err(lost_task)?
+}
+
+/// The file that is to be replaced, if it is still the expected one.
+fn old_file(upload: &Upload, expected: FileIdentity) -> Result<Stat> {
+    let path = upload.body.path();
+    let stat = upload.tree.place(path)?.stat()?;
+    stat.filter(|stat| meta::identity(stat) == expected)
+        .ok_or(StorageError::Changed)
+}
+
+/// A new version keeps the mode, and where the host allows it the owner, of the old one.
+fn keep_mode(staged: BorrowedFd<'_>, old: &Stat, chosen: &NewAttributes) -> Result<()> {
+    let now = meta::of(staged).map_err(reading("stat", "staged"))?;
+    if (now.stx_uid, now.stx_gid) != (old.stx_uid, old.stx_gid) {
+        // Only a gateway that runs as root may; any other keeps its own.
+        let owner = (Uid::from_raw(old.stx_uid), Gid::from_raw(old.stx_gid));
+        let _ = fchown(staged, Some(owner.0), Some(owner.1));
+    }
+    let wanted = meta::mode(chosen.mode.unwrap_or(meta::mode_of(old)));
+    if meta::mode_of(&now) == wanted.as_raw_mode() {
+        return Ok(());
+    }
+    rustix::fs::fchmod(staged, wanted).map_err(changing("set mode", "staged"))
+}
+
+/// The one step. Answers which folder changed, where that must be made durable.
+fn name(upload: &Upload, place: &Place<'_>, how: How, durable: bool) -> Result<Option<Changed>> {
+    // The folder may have been moved away, and another one made in its place.
+    if place.folder_identity()? != upload.key.folder {
+        return Err(StorageError::NotFound);
+    }
+    if place.clash {
+        return Err(StorageError::AlreadyExists);
+    }
+    let changed = if durable {
+        Some(Changed::folder_of(place)?)
+    } else {
+        None
+    };
+    let mut open = upload.open.write().unwrap_or_else(PoisonError::into_inner);
+    if !*open {
+        return Err(StorageError::Unsupported);
+    }
+    upload.tree.uploads.finish(&upload.key, &upload.live, || {
+        let staged = &*upload.key.staged;
+        still_ours(upload, place, staged)?;
+        match how {
+            How::New => move_in(place, staged),
+            How::Over(expected) => swap_in(place, staged, expected),
+        }
+    })?;
+    *open = false;
+    upload.live.end();
+    Ok(changed)
+}
+
+/// Whether the reserved name still leads to the bytes that were written.
+fn still_ours(upload: &Upload, place: &Place<'_>, staged: &OsStr) -> Result<()> {
+    let mine = meta::identity(&upload.body.stat()?);
+    match meta::at(&place.folder, staged) {
+        Ok(stat) if meta::identity(&stat) == mine => Ok(()),
+        Ok(_) => Err(StorageError::TakenOver),
+        Err(Errno::NOENT) => Err(StorageError::NotFound),
+        Err(errno) => Err(reading("stat", place.path.as_str())(errno)),
+    }
+}
+
+fn move_in(place: &Place<'_>, staged: &OsStr) -> Result<()> {
+    rename_new(
+        place.folder.as_fd(),
+        staged,
+        place.folder.as_fd(),
+        &place.name,
+    )
+    .map_err(changing("publish", place.path.as_str()))
+}
+
+/// Renames where nothing stands; never replaces.
+pub(crate) fn rename_new(
+    from: BorrowedFd<'_>,
+    old: &OsStr,
+    to: BorrowedFd<'_>,
+    new: &OsStr,
+) -> io::Result<()> {
+    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        // Some network and user-space file systems lack it; a link never replaces either.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            linkat(from, old, to, new, AtFlags::empty())?;
+            unlinkat(from, old, AtFlags::empty())
+        }
+        answer => answer,
+    }
+}
+
+/// Exchanges the two names, looks at what came out, and puts it back where it was not expected.
+fn swap_in(place: &Place<'_>, staged: &OsStr, expected: FileIdentity) -> Result<()> {
+    let (folder, name) = (place.folder.as_fd(), &*place.name);
+    let fail = |errno| match errno {
+        Errno::NOENT => StorageError::Changed,
+        errno => changing("publish", place.path.as_str())(errno),
+    };
+    let stands = |name: &OsStr| match meta::at(folder, name) {
+        Ok(stat) => Ok(meta::identity(&stat) == expected),
+        Err(errno) => Err(fail(errno)),
+    };
+    if !stands(name)? {
+        return Err(StorageError::Changed);
+    }
+    match renameat_with(folder, staged, folder, name, RenameFlags::EXCHANGE) {
+        Ok(()) => {}
+        // Without it, the look above is all there is.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            return renameat(folder, staged, folder, name).map_err(fail);
+        }
+        Err(errno) => return Err(fail(errno)),
+    }
+    if stands(staged)? {
+        // The new version stands under its name: what is left of the old one is only a partial.
+        if let Err(errno) = unlinkat(folder, staged, AtFlags::empty()) {
+            tracing::warn!(path = %place.path, %errno, "an old version could not be removed");
+        }
+        return Ok(());
+    }
+    put_back(folder, staged, name).map_err(fail)?;
+    Err(StorageError::Changed)
+}
+
+/// Someone put another file there between the look and the exchange: it gets its name back.
+fn put_back(folder: BorrowedFd<'_>, staged: &OsStr, name: &OsStr) -> io::Result<()> {
+    match renameat_with(folder, staged, folder, name, RenameFlags::EXCHANGE) {
+        // And someone removed the new version from under the name.
+        Err(Errno::NOENT) => rename_new(folder, staged, folder, name),
+        answer => answer,
+    }
+}
+
+/// Throws the bytes away.
+pub(crate) fn discard(upload: &Upload) -> Result<()> {
+    upload.check_open()?;
+    let mut open = upload.open.write().unwrap_or_else(PoisonError::into_inner);
+    if !*open {
+        return Err(StorageError::Unsupported);
+    }
+    let place = upload.tree.place(upload.body.path())?;
+    upload.tree.uploads.finish(&upload.key, &upload.live, || {
+        if place.folder_identity()? != upload.key.folder {
+            // The folder was moved; the purge will find the partial there.
+            return Ok(());
+        }
+        still_ours(upload, &place, &upload.key.staged)?;
+        unlinkat(&place.folder, &*upload.key.staged, AtFlags::empty())
+            .map_err(changing("discard", place.path.as_str()))
+    })?;
+    *open = false;
+    upload.live.end();
+    Ok(())
+}
