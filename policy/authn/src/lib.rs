@@ -31,6 +31,8 @@ pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{LoginEvent, LoginEvents};
 pub use passwords::{hash_password, password_problem};
+#[cfg(feature = "test-proofs")]
+pub use proof::proof_for_test;
 pub use proof::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, SecondFactor,
     TicketOpening,

@@ -140,3 +140,26 @@ impl AuthenticatedPrincipal {
         self.enrolment.as_ref()
     }
 }
+
+/// A proof for the tests of the gate: a session of this account that rests on these credentials.
+/// Exists only under the feature `test-proofs`, which no crate may enable outside its
+/// dev-dependencies (a test of the repository checks that).
+#[cfg(feature = "test-proofs")]
+pub fn proof_for_test(
+    account: AccountId,
+    name: AccountName,
+    cut_epoch: i64,
+    credentials: Vec<ProvenCredential>,
+) -> AuthenticatedPrincipal {
+    AuthenticatedPrincipal {
+        account,
+        name,
+        cut_epoch,
+        first: FirstFactor::Password,
+        second: SecondFactor::NotDue,
+        credentials,
+        spend: None,
+        ticket: None,
+        enrolment: None,
+    }
+}

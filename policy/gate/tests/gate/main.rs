@@ -1,0 +1,15 @@
+//! The gate over a policy that the test holds in its hand, an audit that remembers, and the memory
+//! back-end.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod audit;
+mod cut;
+mod files;
+mod folders;
+mod support;

@@ -1,0 +1,402 @@
+//! A site in the test's hand.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use portcullis_authn::{Clock, ProvenCredential, RefusalReason, SiteKey, StoreError, proof_for_test};
+use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
+use portcullis_gate::{
+    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, Change, Connection,
+    ConnectionInfo, Cut, CutReason, CutTarget, Durability, EndReason, FolderRule, FsError, Gate,
+    GateConfig, IntentId, LoadedView, OpenOptions, PolicyStore, Session, Transport, Unannounced,
+};
+use portcullis_model::{
+    AccessLevel, AccessView, AccountId, AccountName, CredentialId, GrantId, GrantSubject,
+    Principal, Protocol, ProtocolSet, SubjectVersion, ViewGrant, VirtualPath,
+};
+use portcullis_storage_memory::MemoryStorage;
+
+pub const ANA: AccountId = AccountId(1);
+pub const BO: AccountId = AccountId(2);
+
+/// One account as the test wants it.
+#[derive(Clone)]
+pub struct Account {
+    pub active: bool,
+    pub cut_epoch: i64,
+    pub protocols: ProtocolSet,
+    pub grants: Vec<(&'static str, AccessLevel, bool)>,
+    pub fences: Vec<&'static str>,
+    pub root: &'static str,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Account {
+            active: true,
+            cut_epoch: 0,
+            protocols: ProtocolSet::ALL,
+            grants: Vec::new(),
+            fences: Vec::new(),
+            root: "/",
+        }
+    }
+}
+
+/// Policy in the test's hand.
+#[derive(Default)]
+pub struct Policy {
+    pub accounts: Mutex<HashMap<AccountId, Account>>,
+    pub rules: Mutex<Vec<VirtualPath>>,
+    pub moves: Mutex<Vec<(VirtualPath, VirtualPath, Option<bool>)>>,
+    pub loads: AtomicUsize,
+    pub outbox: Mutex<Vec<Change>>,
+    version: AtomicI64,
+    /// Runs inside an admission, between its reading and its answer.
+    pub during_admission: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Policy {
+    pub fn edit(&self, id: AccountId, edit: impl FnOnce(&mut Account)) {
+        edit(self.accounts.lock().unwrap().entry(id).or_default());
+    }
+
+    pub fn next_version(&self) -> i64 {
+        self.version.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn loaded(&self, id: AccountId) -> Option<LoadedView> {
+        let account = self.accounts.lock().unwrap().get(&id).cloned()?;
+        let name = AccountName::parse(&format!("account{id}")).unwrap();
+        let mut builder = AccessView::builder(Principal { id, name, groups: Vec::new() })
+            .active(account.active)
+            .protocols(account.protocols)
+            .root(account.root.parse().unwrap())
+            .version(SubjectVersion(self.version.load(Ordering::SeqCst)));
+        for (number, (folder, level, recursive)) in account.grants.iter().enumerate() {
+            builder = builder.grant(ViewGrant {
+                id: GrantId(number as i64),
+                folder: folder.parse().unwrap(),
+                level: *level,
+                recursive: *recursive,
+                subject: GrantSubject::User,
+            });
+        }
+        for fence in &account.fences {
+            builder = builder.fence(fence.parse().unwrap());
+        }
+        Some(LoadedView {
+            view: builder.build(),
+            cut_epoch: account.cut_epoch,
+            home: VirtualPath::root(),
+            factors_satisfied: true,
+            max_sessions: 100,
+        })
+    }
+}
+
+#[async_trait]
+impl PolicyStore for Policy {
+    async fn load_view(
+        &self,
+        account: AccountId,
+        _second_factor_given: bool,
+    ) -> Result<Option<LoadedView>, StoreError> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        Ok(self.loaded(account))
+    }
+
+    async fn admit(&self, request: AdmissionRequest<'_>) -> Result<AdmissionAnswer, StoreError> {
+        let loaded = self.loaded(request.proof.account());
+        if let Some(hook) = self.during_admission.lock().unwrap().take() {
+            hook();
+        }
+        Ok(match loaded {
+            Some(loaded) if loaded.cut_epoch == request.proof.cut_epoch() => {
+                AdmissionAnswer::Admitted(loaded)
+            }
+            _ => AdmissionAnswer::Refused(RefusalReason::Cut),
+        })
+    }
+
+    async fn folder_rules(
+        &self,
+        folder: &VirtualPath,
+        limit: usize,
+    ) -> Result<Vec<FolderRule>, StoreError> {
+        let rules = self.rules.lock().unwrap();
+        let below = rules.iter().filter(|rule| rule.is_in(folder)).take(limit);
+        Ok(below.map(|rule| FolderRule { folder: rule.clone(), kind: "grant" }).collect())
+    }
+
+    async fn begin_folder_move(
+        &self,
+        from: &VirtualPath,
+        to: &VirtualPath,
+    ) -> Result<i64, StoreError> {
+        let mut moves = self.moves.lock().unwrap();
+        moves.push((from.clone(), to.clone(), None));
+        Ok(moves.len() as i64 - 1)
+    }
+
+    async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError> {
+        self.moves.lock().unwrap()[row as usize].2 = Some(moved);
+        Ok(Unannounced::new((), Change { version: self.next_version(), ..Change::default() }))
+    }
+
+    async fn unfinished_folder_moves(
+        &self,
+    ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
+        let moves = self.moves.lock().unwrap();
+        let open = moves.iter().enumerate().filter(|(_, (_, _, ended))| ended.is_none());
+        Ok(open.map(|(row, (from, to, _))| (row as i64, from.clone(), to.clone())).collect())
+    }
+
+    async fn forget_folder(&self, folder: &VirtualPath) -> Result<Unannounced<()>, StoreError> {
+        self.rules.lock().unwrap().retain(|rule| !rule.is_in(folder));
+        Ok(Unannounced::new((), Change { version: self.next_version(), ..Change::default() }))
+    }
+
+    async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {
+        let outbox = self.outbox.lock().unwrap();
+        Ok(outbox.iter().filter(|change| change.version > version).cloned().collect())
+    }
+
+    async fn newest_version(&self) -> Result<i64, StoreError> {
+        Ok(self.version.load(Ordering::SeqCst))
+    }
+
+    async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// `UserDisable` of `account1` raises Ana's epoch and cuts; `SiteSet` touches everyone's views;
+    /// `UserSet` of `account1` touches Ana's entry. The rest is not needed here.
+    async fn administer(
+        &self,
+        _actor: &Actor,
+        change: AdminChange,
+    ) -> Result<Unannounced<AdminOutcome>, AdminError> {
+        let mut told = Change { version: self.next_version(), ..Change::default() };
+        match change {
+            AdminChange::UserDisable { .. } => {
+                self.edit(ANA, |ana| {
+                    ana.active = false;
+                    ana.cut_epoch += 1;
+                });
+                let target = CutTarget::Account(ANA);
+                told.cuts = vec![Cut { target, reason: CutReason::AccountDisabled }];
+                told.accounts = vec![ANA];
+            }
+            AdminChange::KeyRemove { .. } => {
+                let target = CutTarget::Credential(CredentialId(7));
+                told.cuts = vec![Cut { target, reason: CutReason::CredentialChanged }];
+            }
+            AdminChange::SiteSet { .. } => told.site = true,
+            AdminChange::UserSet { .. } => {
+                told.accounts = vec![ANA];
+                told.entry = true;
+            }
+            other => return Err(AdminError::Refused(format!("{other:?}"))),
+        }
+        self.outbox.lock().unwrap().push(told.clone());
+        Ok(Unannounced::new(serde_json::Value::Null, told))
+    }
+
+    async fn query(&self, _query: AdminQuery) -> Result<AdminOutcome, AdminError> {
+        Ok(serde_json::Value::Null)
+    }
+}
+
+/// An audit that remembers, and can be told to fail or to wait.
+#[derive(Default)]
+pub struct Audit {
+    pub events: Mutex<Vec<(AuditEvent, Option<IntentId>)>>,
+    pub failing: AtomicBool,
+    pub gate: tokio::sync::Mutex<()>,
+}
+
+impl Audit {
+    /// Actions and outcomes of the file operations, in order.
+    pub fn file_events(&self) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        let files = events
+            .iter()
+            .filter(|(event, _)| event.kind == portcullis_gate::AuditKind::File)
+            .map(|(event, _)| format!("{} {}", event.action, event.outcome.as_str()));
+        files.collect()
+    }
+}
+
+#[async_trait]
+impl AuditStore for Audit {
+    async fn intent(&self, event: AuditEvent) -> Result<IntentId, StoreError> {
+        let _open = self.gate.lock().await;
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the audit", "told to fail"));
+        }
+        let mut events = self.events.lock().unwrap();
+        events.push((event, None));
+        Ok(IntentId(events.len() as i64))
+    }
+
+    fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>) {
+        self.events.lock().unwrap().push((event, outcome_of));
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+pub struct StillClock(pub Mutex<SystemTime>);
+
+impl Clock for StillClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A transport that only counts.
+#[derive(Default)]
+pub struct Wire {
+    pub aborted: AtomicUsize,
+    pub left: AtomicUsize,
+}
+
+impl Transport for Wire {
+    fn abort(&self) {
+        self.aborted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn take_leave(&self, _reason: EndReason) {
+        self.left.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A whole gate.
+pub struct Site {
+    pub gate: Arc<Gate>,
+    pub policy: Arc<Policy>,
+    pub audit: Arc<Audit>,
+    pub clock: Arc<StillClock>,
+}
+
+impl Site {
+    /// Ana has these grants; Bo is a second account with Full on `/`.
+    pub fn new(grants: &[(&'static str, AccessLevel, bool)]) -> Self {
+        let policy = Arc::new(Policy::default());
+        policy.edit(ANA, |ana| ana.grants = grants.to_vec());
+        policy.edit(BO, |bo| bo.grants = vec![("/", AccessLevel::Full, true)]);
+        let audit = Arc::new(Audit::default());
+        let epoch = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let clock = Arc::new(StillClock(Mutex::new(epoch)));
+        let config = GateConfig {
+            durability: Durability::Never,
+            max_sessions: 1_000,
+            partial_life: Duration::from_secs(7 * 86_400),
+        };
+        let gate = Gate::new(
+            config,
+            SiteKey::from_bytes([7; 32]),
+            policy.clone(),
+            audit.clone(),
+            Arc::new(MemoryStorage::new()),
+            clock.clone(),
+        );
+        Site { gate, policy, audit, clock }
+    }
+
+    pub fn connect(&self, wire: &Arc<Wire>) -> Connection {
+        let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
+        self.gate.connect(ConnectionInfo { protocol: Protocol::Sftp, peer }, wire.clone())
+    }
+
+    pub async fn try_login(
+        &self,
+        account: AccountId,
+        wire: &Arc<Wire>,
+    ) -> Result<Session, RefusalReason> {
+        let epoch = self.policy.accounts.lock().unwrap()[&account].cut_epoch;
+        let name = AccountName::parse(&format!("account{account}")).unwrap();
+        let credential = ProvenCredential { id: CredentialId(account.0 + 6), version: 1 };
+        let proof = proof_for_test(account, name, epoch, vec![credential]);
+        self.gate.admit(proof, self.connect(wire)).await.map_err(|(reason, _)| reason)
+    }
+
+    pub async fn login(&self, account: AccountId) -> Session {
+        self.try_login(account, &Arc::default()).await.unwrap()
+    }
+
+    pub async fn administer(&self, change: AdminChange) -> portcullis_gate::CutReport {
+        self.gate.administer(Actor::CommandLine { uid: 0 }, change).await.unwrap().1
+    }
+
+    pub async fn disable_ana(&self) -> portcullis_gate::CutReport {
+        self.administer(AdminChange::UserDisable { name: "account1".parse().unwrap() }).await
+    }
+
+    /// Tells every session that its view is old.
+    pub async fn touch(&self) {
+        let change = AdminChange::SiteSet { key: String::new(), value: String::new() };
+        self.administer(change).await;
+    }
+}
+
+pub fn path(text: &str) -> VirtualPath {
+    text.parse().unwrap()
+}
+
+pub const WRITE: OpenOptions = OpenOptions {
+    read: false,
+    write: true,
+    append: false,
+    create: true,
+    exclusive: false,
+    truncate: true,
+};
+
+pub const READ: OpenOptions = OpenOptions {
+    read: true,
+    write: false,
+    append: false,
+    create: false,
+    exclusive: false,
+    truncate: false,
+};
+
+/// Uploads one file whole.
+pub async fn put(fs: &AuthorizedFs, at: &str, bytes: &[u8]) -> Result<(), FsError> {
+    let file = fs.open(&path(at), WRITE).await?;
+    file.write_at(0, bytes).await?;
+    file.close().await
+}
+
+/// Downloads one file whole.
+pub async fn get(fs: &AuthorizedFs, at: &str) -> Result<Vec<u8>, FsError> {
+    let file = fs.open(&path(at), READ).await?;
+    let mut bytes = vec![0; 1 << 16];
+    let count = file.read_at(0, &mut bytes).await?;
+    bytes.truncate(count);
+    file.close().await?;
+    Ok(bytes)
+}
+
+/// The names that a listing shows.
+pub async fn names(fs: &AuthorizedFs, at: &str) -> Result<Vec<String>, FsError> {
+    let mut listing = fs.list(&path(at)).await?;
+    let mut names = Vec::new();
+    loop {
+        let batch = listing.next(3).await?;
+        if batch.is_empty() {
+            names.sort();
+            return Ok(names);
+        }
+        names.extend(batch.into_iter().map(|entry| entry.name.as_str().to_owned()));
+    }
+}
