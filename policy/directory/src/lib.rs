@@ -1,1 +1,48 @@
-//! placeholder
+//! Accounts, groups, grants, credentials and the audit, in a database.
+//!
+//! Owns every statement of SQL and the schema (`migrations/`). Implements the ports of the login
+//! ([`LoginStore`](portcullis_authn::LoginStore)) and of the gate
+//! ([`PolicyStore`](portcullis_gate::PolicyStore), [`AuditStore`](portcullis_gate::AuditStore)).
+//! Knows nothing of protocols, sessions or files; secrets reach it hashed or sealed.
+//!
+//! One task writes, in groups of jobs that share one commit; a pool of readers reads snapshots
+//! (rule H3). Statements hold bound parameters only, written `$1`, which SQLite and PostgreSQL both
+//! understand.
+//! INVARIANT: a policy commit takes one number from one sequence, stamps what it touched, and
+//! writes its outbox row and its audit record, all in one transaction (rules C1, C3, C4).
+
+mod accounts;
+mod administer;
+mod admission;
+mod audit;
+mod blocks;
+mod chain;
+mod config;
+mod credentials;
+mod error;
+mod fences;
+mod findings;
+mod folders;
+mod grants;
+mod groups;
+mod login;
+mod open;
+mod openssh;
+mod outbox;
+mod policy;
+mod query;
+mod refusals;
+mod schema;
+mod site;
+mod subjects;
+mod throttles;
+mod tickets;
+mod times;
+mod views;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::{DirectoryConfig, DirectoryError};
+pub use open::Directory;

@@ -1,0 +1,329 @@
+//! Rows of accounts.
+//!
+//! Owns the `accounts` and `deleted_accounts` tables. Knows nothing of who may change them.
+//! INVARIANT: `cut_epoch` only rises (rule C1), and an id is never given twice.
+
+use portcullis_authn::{AccountFactorRule, StoreError};
+use portcullis_model::{AccountId, AccountName, ProtocolSet, SiteRole, VirtualPath};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+
+use crate::error::{During, corrupt};
+use crate::times::{DAY, millis};
+use crate::writer::Tx;
+
+/// How long a deleted account's partial uploads may still be looked for. Partials themselves live
+/// for days (rule U5).
+const TOMBSTONE: i64 = 30 * DAY;
+/// Tombstones answered at once.
+const TOMBSTONES: i64 = 100_000;
+
+/// One account.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) id: AccountId,
+    pub(crate) name: AccountName,
+    pub(crate) display: Option<String>,
+    pub(crate) local_disabled: bool,
+    pub(crate) provider_disabled: bool,
+    pub(crate) expires: Option<i64>,
+    pub(crate) role: SiteRole,
+    pub(crate) protocols: ProtocolSet,
+    pub(crate) factor_rule: AccountFactorRule,
+    pub(crate) root_view: VirtualPath,
+    /// In the site's tree.
+    pub(crate) home: Option<VirtualPath>,
+    pub(crate) max_sessions: u32,
+    pub(crate) provider: Option<i64>,
+    pub(crate) keeps_password: bool,
+    pub(crate) last_idp_sign_in: Option<i64>,
+    pub(crate) break_glass: bool,
+    pub(crate) cut_epoch: i64,
+    pub(crate) version: i64,
+    pub(crate) made: i64,
+}
+
+impl Account {
+    /// Whether neither side disables it and it has not expired at `now`.
+    pub(crate) fn active(&self, now: i64) -> bool {
+        !self.local_disabled
+            && !self.provider_disabled
+            && self.expires.is_none_or(|expires| expires > now)
+    }
+
+    /// Whether it may have a gateway password (rule F2).
+    pub(crate) fn may_have_password(&self) -> bool {
+        self.provider.is_none() || self.keeps_password
+    }
+
+    /// Where its sessions start, as it sees it.
+    pub(crate) fn home_as_seen(&self) -> VirtualPath {
+        let home = self.home.as_ref().and_then(|home| home.relative_to(&self.root_view));
+        home.unwrap_or_else(VirtualPath::root)
+    }
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, name, display, local_disabled, provider_disabled, expires, role, protocols, \
+             factor_rule, root_view, home, max_sessions, provider_id, keeps_password, \
+             last_idp_sign_in, break_glass, cut_epoch, version, made FROM accounts ",
+            $rest
+        )
+    };
+}
+
+/// By id.
+pub(crate) const BY_ID: &str = select!("WHERE id = $1");
+/// By normalised name.
+pub(crate) const BY_NAME: &str = select!("WHERE name_normal = $1");
+/// By normalised name, after one.
+pub(crate) const PAGE: &str = select!("WHERE name_normal > $1 ORDER BY name_normal LIMIT $2");
+
+/// The account with this id.
+pub(crate) async fn by_id(
+    connection: &mut SqliteConnection,
+    id: AccountId,
+) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query(BY_ID).bind(id.0).fetch_optional(connection).await;
+    row.during("reading an account")?.as_ref().map(read).transpose()
+}
+
+/// The account with this normalised name (rule L1).
+pub(crate) async fn by_name(
+    connection: &mut SqliteConnection,
+    normal: &str,
+) -> Result<Option<Account>, StoreError> {
+    let row = sqlx::query(BY_NAME).bind(normal).fetch_optional(connection).await;
+    row.during("reading an account")?.as_ref().map(read).transpose()
+}
+
+/// Accounts by name after `after`.
+pub(crate) async fn page(
+    connection: &mut SqliteConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Account>, StoreError> {
+    let rows = sqlx::query(PAGE).bind(after).bind(limit).fetch_all(connection).await;
+    rows.during("listing accounts")?.iter().map(read).collect()
+}
+
+fn read(row: &SqliteRow) -> Result<Account, StoreError> {
+    fields(row).during("reading an account")?
+}
+
+fn fields(row: &SqliteRow) -> Result<Result<Account, StoreError>, sqlx::Error> {
+    let name: String = row.try_get("name")?;
+    let role: String = row.try_get("role")?;
+    let rule: String = row.try_get("factor_rule")?;
+    let root_view: Option<String> = row.try_get("root_view")?;
+    let home: Option<String> = row.try_get("home")?;
+    let max_sessions: i64 = row.try_get("max_sessions")?;
+    let (Ok(name), Some(role), Some(factor_rule), Ok(root_view), Ok(home)) = (
+        AccountName::parse(&name),
+        role_from(&role),
+        factor_rule_from(&rule),
+        root_view.map_or(Ok(VirtualPath::root()), |path| path.parse()),
+        home.map(|path| path.parse()).transpose(),
+    ) else {
+        return Ok(Err(corrupt("account", &name)));
+    };
+    Ok(Ok(Account {
+        id: AccountId(row.try_get("id")?),
+        name,
+        display: row.try_get("display")?,
+        local_disabled: row.try_get("local_disabled")?,
+        provider_disabled: row.try_get("provider_disabled")?,
+        expires: row.try_get("expires")?,
+        role,
+        protocols: protocols_from(row.try_get("protocols")?),
+        factor_rule,
+        root_view,
+        home,
+        max_sessions: u32::try_from(max_sessions).unwrap_or(u32::MAX),
+        provider: row.try_get("provider_id")?,
+        keeps_password: row.try_get("keeps_password")?,
+        last_idp_sign_in: row.try_get("last_idp_sign_in")?,
+        break_glass: row.try_get("break_glass")?,
+        cut_epoch: row.try_get("cut_epoch")?,
+        version: row.try_get("version")?,
+        made: row.try_get("made")?,
+    }))
+}
+
+/// A stored set of protocols.
+pub(crate) fn protocols_from(bits: i64) -> ProtocolSet {
+    ProtocolSet::from_bits(u8::try_from(bits).unwrap_or(0))
+}
+
+/// The stored form of a role.
+pub(crate) fn role_text(role: SiteRole) -> &'static str {
+    match role {
+        SiteRole::None => "none",
+        SiteRole::Administrator => "administrator",
+        SiteRole::ReadOnlyAdministrator => "read_only_administrator",
+    }
+}
+
+fn role_from(text: &str) -> Option<SiteRole> {
+    [SiteRole::None, SiteRole::Administrator, SiteRole::ReadOnlyAdministrator]
+        .into_iter()
+        .find(|role| role_text(*role) == text)
+}
+
+/// The stored form of an account's factor rule.
+pub(crate) fn factor_rule_text(rule: AccountFactorRule) -> &'static str {
+    match rule {
+        AccountFactorRule::Site => "site",
+        AccountFactorRule::Always => "always",
+        AccountFactorRule::Never => "never",
+    }
+}
+
+/// Reads `site`, `always` or `never`.
+pub(crate) fn factor_rule_from(text: &str) -> Option<AccountFactorRule> {
+    [AccountFactorRule::Site, AccountFactorRule::Always, AccountFactorRule::Never]
+        .into_iter()
+        .find(|rule| factor_rule_text(*rule) == text)
+}
+
+/// The stored form of a root view: none for `/`.
+fn root_view_text(path: &VirtualPath) -> Option<&str> {
+    (!path.is_root()).then_some(path.as_str())
+}
+
+/// What a new account starts with.
+pub(crate) struct NewAccount<'a> {
+    pub(crate) name: &'a AccountName,
+    pub(crate) display: Option<&'a str>,
+    pub(crate) protocols: ProtocolSet,
+    pub(crate) role: SiteRole,
+    pub(crate) factor_rule: AccountFactorRule,
+    pub(crate) root_view: &'a VirtualPath,
+    pub(crate) home: Option<&'a VirtualPath>,
+    pub(crate) provider: Option<i64>,
+    pub(crate) break_glass: bool,
+}
+
+/// Makes an account whose name is free.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    version: i64,
+    new: NewAccount<'_>,
+) -> Result<AccountId, StoreError> {
+    let made = millis(tx.clock.now());
+    let id = sqlx::query_scalar(
+        "INSERT INTO accounts (name, name_normal, display, role, protocols, factor_rule, \
+         root_view, home, provider_id, break_glass, version, made) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
+    )
+    .bind(new.name.shown())
+    .bind(new.name.normal())
+    .bind(new.display)
+    .bind(role_text(new.role))
+    .bind(i64::from(new.protocols.bits()))
+    .bind(factor_rule_text(new.factor_rule))
+    .bind(root_view_text(new.root_view))
+    .bind(new.home.map(VirtualPath::as_str))
+    .bind(new.provider)
+    .bind(new.break_glass)
+    .bind(version)
+    .bind(made)
+    .fetch_one(&mut tx.connection)
+    .await;
+    Ok(AccountId(id.during("making an account")?))
+}
+
+/// Writes back what an administrator can change of an account.
+pub(crate) async fn update(
+    connection: &mut SqliteConnection,
+    account: &Account,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE accounts SET name = $1, name_normal = $2, display = $3, role = $4, \
+         protocols = $5, factor_rule = $6, root_view = $7, home = $8, max_sessions = $9, \
+         local_disabled = $10 WHERE id = $11",
+    )
+    .bind(account.name.shown())
+    .bind(account.name.normal())
+    .bind(account.display.as_deref())
+    .bind(role_text(account.role))
+    .bind(i64::from(account.protocols.bits()))
+    .bind(factor_rule_text(account.factor_rule))
+    .bind(root_view_text(&account.root_view))
+    .bind(account.home.as_ref().map(VirtualPath::as_str))
+    .bind(i64::from(account.max_sessions))
+    .bind(account.local_disabled)
+    .bind(account.id.0)
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .during("changing an account")
+}
+
+/// Raises the account's `cut_epoch` (rule C1).
+pub(crate) async fn raise_cut_epoch(
+    connection: &mut SqliteConnection,
+    id: AccountId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE accounts SET cut_epoch = cut_epoch + 1 WHERE id = $1")
+        .bind(id.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .during("raising an account's cut epoch")
+}
+
+/// Removes an account; what hangs on it alone goes with it. Leaves a tombstone.
+pub(crate) async fn delete(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+    let now = millis(tx.clock.now());
+    sqlx::query("DELETE FROM accounts WHERE id = $1")
+        .bind(id.0)
+        .execute(&mut tx.connection)
+        .await
+        .during("deleting an account")?;
+    sqlx::query("INSERT INTO deleted_accounts (id, at) VALUES ($1, $2)")
+        .bind(id.0)
+        .bind(now)
+        .execute(&mut tx.connection)
+        .await
+        .during("deleting an account")?;
+    sqlx::query("DELETE FROM deleted_accounts WHERE at < $1")
+        .bind(now - TOMBSTONE)
+        .execute(&mut tx.connection)
+        .await
+        .map(|_| ())
+        .during("clearing tombstones")
+}
+
+/// Accounts deleted lately.
+pub(crate) async fn deleted(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<AccountId>, StoreError> {
+    let ids: Vec<i64> =
+        sqlx::query_scalar("SELECT id FROM deleted_accounts ORDER BY at DESC LIMIT $1")
+            .bind(TOMBSTONES)
+            .fetch_all(connection)
+            .await
+            .during("listing deleted accounts")?;
+    Ok(ids.into_iter().map(AccountId).collect())
+}
+
+/// How many active site administrators there are besides one.
+pub(crate) async fn other_active_administrators(
+    connection: &mut SqliteConnection,
+    besides: AccountId,
+    now: i64,
+) -> Result<i64, StoreError> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM accounts WHERE role = 'administrator' AND role <> 'none' \
+         AND id <> $1 AND local_disabled = 0 AND provider_disabled = 0 \
+         AND (expires IS NULL OR expires > $2)",
+    )
+    .bind(besides.0)
+    .bind(now)
+    .fetch_one(connection)
+    .await
+    .during("counting administrators")
+}

@@ -1,0 +1,245 @@
+//! Admission: one transaction from proof to view (rules C2, F3, F4, F7).
+//!
+//! Owns the order of the checks. INVARIANT: a refusal writes nothing; a code is spent by one
+//! admission only.
+
+use std::net::IpAddr;
+
+use portcullis_authn::{
+    AuthenticatedPrincipal, CodeSpend, ProvenCredential, RefusalReason, SecondFactor, StoreError,
+    TicketOpening, address_key,
+};
+use portcullis_gate::{AdmissionAnswer, AdmissionRequest, LoadedView};
+use portcullis_model::{AccountId, Protocol};
+use sqlx::SqliteConnection;
+
+use crate::open::Directory;
+use crate::outbox::{self, Touched};
+use crate::times::millis;
+use crate::writer::Tx;
+use crate::{credentials, throttles, tickets, views};
+
+/// What a proof says, owned, so that the writer can take it.
+#[derive(Debug, Clone)]
+pub(crate) struct Proven {
+    pub(crate) account: AccountId,
+    pub(crate) cut_epoch: i64,
+    pub(crate) second: SecondFactor,
+    pub(crate) credentials: Vec<ProvenCredential>,
+    pub(crate) spend: Option<CodeSpend>,
+    pub(crate) ticket: Option<TicketOpening>,
+    pub(crate) enrolment: Option<Enrolled>,
+}
+
+/// What a redeemed invitation sets.
+#[derive(Clone)]
+pub(crate) struct Enrolled {
+    pub(crate) invitation: i64,
+    pub(crate) password_hash: String,
+    pub(crate) totp_sealed: Option<Vec<u8>>,
+    pub(crate) first_step: Option<i64>,
+}
+
+impl std::fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "invitation {}", self.invitation)
+    }
+}
+
+impl From<&AuthenticatedPrincipal> for Proven {
+    fn from(proof: &AuthenticatedPrincipal) -> Self {
+        Proven {
+            account: proof.account(),
+            cut_epoch: proof.cut_epoch(),
+            second: proof.second(),
+            credentials: proof.credentials().to_vec(),
+            spend: proof.spend(),
+            ticket: proof.ticket().cloned(),
+            enrolment: proof.enrolment().map(|enrolment| Enrolled {
+                invitation: enrolment.invitation,
+                password_hash: enrolment.password_hash.expose().to_owned(),
+                totp_sealed: enrolment.totp_sealed.clone(),
+                first_step: enrolment.first_step,
+            }),
+        }
+    }
+}
+
+/// Where and when somebody wants to come in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) protocol: Protocol,
+    pub(crate) peer: IpAddr,
+    pub(crate) now: i64,
+}
+
+/// Why an admission was taken back.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Refused(RefusalReason),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Stop::Store(error)
+    }
+}
+
+impl From<RefusalReason> for Stop {
+    fn from(reason: RefusalReason) -> Self {
+        Stop::Refused(reason)
+    }
+}
+
+impl Directory {
+    pub(crate) async fn admit_request(
+        &self,
+        request: AdmissionRequest<'_>,
+    ) -> Result<AdmissionAnswer, StoreError> {
+        let entry = Entry {
+            protocol: request.protocol,
+            peer: request.peer,
+            now: millis(request.now),
+        };
+        self.admit_proven(Proven::from(request.proof), entry).await
+    }
+
+    /// Admits or refuses. A login that has nothing to write reads a snapshot and never waits for
+    /// the writer.
+    pub(crate) async fn admit_proven(
+        &self,
+        proven: Proven,
+        entry: Entry,
+    ) -> Result<AdmissionAnswer, StoreError> {
+        let answer = if self.writes_nothing(&proven, entry).await? {
+            let mut snapshot = self.snapshot().await?;
+            check(&mut snapshot, &proven, entry).await
+        } else {
+            self.writer.run(move |tx| Box::pin(admit(tx, proven, entry))).await
+        };
+        match answer {
+            Ok(view) => Ok(AdmissionAnswer::Admitted(view)),
+            Err(Stop::Refused(reason)) => Ok(AdmissionAnswer::Refused(reason)),
+            Err(Stop::Store(error)) => Err(error),
+        }
+    }
+
+    async fn writes_nothing(&self, proven: &Proven, entry: Entry) -> Result<bool, StoreError> {
+        if proven.spend.is_some() || proven.ticket.is_some() || proven.enrolment.is_some() {
+            return Ok(false);
+        }
+        let mut snapshot = self.snapshot().await?;
+        let address = address_key(entry.peer);
+        throttles::remembered_today(&mut snapshot, proven.account, &address, entry.now).await
+    }
+}
+
+/// Everything that is decided by reading.
+async fn check(
+    connection: &mut SqliteConnection,
+    proven: &Proven,
+    entry: Entry,
+) -> Result<LoadedView, Stop> {
+    let second_given = proven.second != SecondFactor::NotDue;
+    let loaded = views::load(connection, proven.account, second_given, entry.now).await?;
+    let loaded = loaded.ok_or(RefusalReason::Cut)?;
+    if loaded.cut_epoch != proven.cut_epoch {
+        return Err(RefusalReason::Cut.into());
+    }
+    let spent = proven.spend.map(|spend| spend.totp);
+    for credential in proven.credentials.iter().copied().chain(spent) {
+        if !credentials::stands(connection, proven.account, credential).await? {
+            return Err(RefusalReason::Cut.into());
+        }
+    }
+    if !loaded.view.is_active() {
+        return Err(RefusalReason::Inactive.into());
+    }
+    if !loaded.view.protocols().contains(entry.protocol) {
+        return Err(RefusalReason::ProtocolNotPermitted.into());
+    }
+    if !loaded.factors_satisfied {
+        return Err(RefusalReason::NoSecondFactor.into());
+    }
+    if proven.second == SecondFactor::Ticket && !ticket_lives(connection, proven, entry).await? {
+        return Err(RefusalReason::Cut.into());
+    }
+    Ok(loaded)
+}
+
+/// A ticket can have died since the login looked (rule F4).
+async fn ticket_lives(
+    connection: &mut SqliteConnection,
+    proven: &Proven,
+    entry: Entry,
+) -> Result<bool, StoreError> {
+    for credential in &proven.credentials {
+        if tickets::any_live(connection, proven.account, credential.id, entry.now).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn admit(tx: &mut Tx, proven: Proven, entry: Entry) -> Result<LoadedView, Stop> {
+    let loaded = check(&mut tx.connection, &proven, entry).await?;
+    if let Some(spend) = proven.spend
+        && !credentials::spend(&mut tx.connection, spend.totp.id, spend.step).await?
+    {
+        return Err(RefusalReason::SpentCode.into());
+    }
+    if let Some(ticket) = &proven.ticket {
+        tickets::open(tx, proven.account, ticket, entry.now).await?;
+    }
+    let address = address_key(entry.peer);
+    throttles::remember(&mut tx.connection, proven.account, &address, entry.now).await?;
+    let Some(enrolment) = proven.enrolment else {
+        return Ok(loaded);
+    };
+    if !enrol(tx, proven.account, &enrolment, entry.now).await? {
+        return Err(RefusalReason::BadInvitation.into());
+    }
+    let second_given = proven.second != SecondFactor::NotDue;
+    let again = views::load(&mut tx.connection, proven.account, second_given, entry.now).await?;
+    again.ok_or_else(|| RefusalReason::Cut.into())
+}
+
+/// Redeems an invitation at a login; whether it was open. Sessions that rest on what it replaces
+/// end by the outbox' next sweep.
+async fn enrol(
+    tx: &mut Tx,
+    account: AccountId,
+    enrolment: &Enrolled,
+    now: i64,
+) -> Result<bool, StoreError> {
+    let version = outbox::next_version(&mut tx.connection).await?;
+    let Some(touched) = redeem(tx, version, account, enrolment, now).await? else {
+        return Ok(false);
+    };
+    outbox::publish(tx, version, touched).await?;
+    Ok(true)
+}
+
+/// Writes what an invitation sets; `None` where it is not open any more.
+pub(crate) async fn redeem(
+    tx: &mut Tx,
+    version: i64,
+    account: AccountId,
+    enrolment: &Enrolled,
+    now: i64,
+) -> Result<Option<Touched>, StoreError> {
+    if !credentials::use_up(&mut tx.connection, enrolment.invitation, account, now).await? {
+        return Ok(None);
+    }
+    let hash = &enrolment.password_hash;
+    let old = credentials::set_password(tx, account, version, hash).await?;
+    let mut touched = Touched::account(account).cut_credential(old);
+    if let Some(sealed) = &enrolment.totp_sealed {
+        let step = enrolment.first_step.unwrap_or(0);
+        let old = credentials::set_totp(tx, account, version, sealed, step).await?;
+        touched = touched.cut_credential(old);
+    }
+    tickets::delete_of_account(&mut tx.connection, account).await?;
+    Ok(Some(touched))
+}

@@ -1,0 +1,253 @@
+//! The port of the audit, and reading it back (rules A1 to A4).
+//!
+//! Owns the `audit_state` table and every reading of `audit`; writing is the writer's part.
+//! INVARIANT: after a start every intent of earlier runs has an outcome.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use portcullis_authn::StoreError;
+use portcullis_gate::{AuditEvent, AuditOutcome, AuditStore, IntentId};
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+
+use crate::chain::{self, Head, link};
+use crate::error::During;
+use crate::open::Directory;
+use crate::times::rfc3339;
+use crate::writer::Tx;
+
+/// Records read at once.
+const PAGE: i64 = 1_000;
+
+#[async_trait]
+impl AuditStore for Directory {
+    async fn intent(&self, event: AuditEvent) -> Result<IntentId, StoreError> {
+        self.writer.intent(event).await
+    }
+
+    fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>) {
+        self.writer.record(event, outcome_of);
+    }
+
+    async fn settle(&self) -> Result<(), StoreError> {
+        self.writer.settle().await
+    }
+}
+
+/// Gives every intent without an outcome the outcome `unknown` (rule A2).
+pub(crate) async fn close_open_intents(tx: &mut Tx) -> Result<(), StoreError> {
+    let open = open_intents(&mut tx.connection).await?;
+    let before = tx.head;
+    let closed = close(tx, open).await;
+    if closed.is_err() {
+        tx.head = before;
+    }
+    closed
+}
+
+async fn open_intents(
+    connection: &mut SqliteConnection,
+) -> Result<BTreeMap<i64, String>, StoreError> {
+    let mut after: i64 = sqlx::query_scalar("SELECT closed_through FROM audit_state")
+        .fetch_one(&mut *connection)
+        .await
+        .during("reading the audit's mark")?;
+    let mut open = BTreeMap::new();
+    loop {
+        let rows: Vec<(i64, Option<i64>, String, String)> = sqlx::query_as(
+            "SELECT seq, outcome_of, outcome, record FROM audit WHERE seq > $1 ORDER BY seq \
+             LIMIT $2",
+        )
+        .bind(after)
+        .bind(PAGE)
+        .fetch_all(&mut *connection)
+        .await
+        .during("reading open intents")?;
+        let Some(last) = rows.last().map(|row| row.0) else {
+            return Ok(open);
+        };
+        after = last;
+        for (seq, outcome_of, outcome, record) in rows {
+            if outcome == AuditOutcome::Intent.as_str() {
+                open.insert(seq, record);
+            } else if let Some(intent) = outcome_of {
+                open.remove(&intent);
+            }
+        }
+    }
+}
+
+async fn close(tx: &mut Tx, open: BTreeMap<i64, String>) -> Result<(), StoreError> {
+    let now = tx.clock.now();
+    let mut rows = Vec::with_capacity(open.len());
+    for (seq, record) in open {
+        let mut event: AuditEvent = serde_json::from_str(&record).during("reading an intent")?;
+        event.at = now;
+        event.outcome = AuditOutcome::Unknown;
+        event.detail = Some("the gateway stopped before it could say".to_owned());
+        rows.push(tx.head.append(&event, Some(IntentId(seq)))?);
+    }
+    let doing = "closing open intents";
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.connection).await.during(doing)?;
+    chain::insert(&mut tx.connection, &rows).await?;
+    sqlx::query("UPDATE audit_state SET closed_through = $1")
+        .bind(tx.head.seq)
+        .execute(&mut tx.connection)
+        .await
+        .during(doing)?;
+    sqlx::query("COMMIT").execute(&mut tx.connection).await.map(|_| ()).during(doing)
+}
+
+/// Records after a number.
+pub(crate) const ALL: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+     WHERE seq > $1 ORDER BY seq LIMIT $2";
+/// Records of one account after a number.
+pub(crate) const OF_ACCOUNT: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+     WHERE account = $3 AND seq > $1 ORDER BY seq LIMIT $2";
+/// Records of one kind other than `file` after a number.
+pub(crate) const OF_KIND: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+     WHERE kind = $3 AND kind <> 'file' AND seq > $1 ORDER BY seq LIMIT $2";
+/// Records of the kind `file` after a number.
+const OF_FILES: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+     WHERE kind = $3 AND seq > $1 ORDER BY seq LIMIT $2";
+/// Records of one kind and one account after a number.
+const OF_BOTH: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+     WHERE account = $3 AND kind = $4 AND seq > $1 ORDER BY seq LIMIT $2";
+
+type Fields = (i64, Option<i64>, String, Vec<u8>);
+
+/// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL}`. Each record is the
+/// event with its number `id`, the number `intent` of the intent whose outcome it is (or null) and
+/// its `hash` in hexadecimal; `at` is RFC 3339. `next` is what to give as `after` for the rest.
+pub(crate) async fn list(
+    connection: &mut SqliteConnection,
+    after: i64,
+    limit: i64,
+    kind: Option<&str>,
+    account: Option<i64>,
+) -> Result<Value, StoreError> {
+    let query = match (kind, account) {
+        (None, None) => sqlx::query_as(ALL).bind(after).bind(limit + 1),
+        (None, Some(account)) => {
+            sqlx::query_as(OF_ACCOUNT).bind(after).bind(limit + 1).bind(account)
+        }
+        (Some("file"), None) => sqlx::query_as(OF_FILES).bind(after).bind(limit + 1).bind("file"),
+        (Some(kind), None) => sqlx::query_as(OF_KIND).bind(after).bind(limit + 1).bind(kind),
+        (Some(kind), Some(account)) => {
+            sqlx::query_as(OF_BOTH).bind(after).bind(limit + 1).bind(account).bind(kind)
+        }
+    };
+    let mut rows: Vec<Fields> =
+        query.fetch_all(connection).await.during("listing audit records")?;
+    let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
+    if more {
+        rows.pop();
+    }
+    let next = more.then(|| rows.last().map(|row| row.0)).flatten();
+    let records: Result<Vec<Value>, StoreError> = rows.into_iter().map(shown).collect();
+    Ok(json!({ "records": records?, "next": next, "more": more }))
+}
+
+fn shown((seq, outcome_of, record, hash): Fields) -> Result<Value, StoreError> {
+    let event: AuditEvent = serde_json::from_str(&record).during("reading an audit record")?;
+    let mut value = serde_json::to_value(&event).during("showing an audit record")?;
+    if let Value::Object(members) = &mut value {
+        members.insert("id".to_owned(), json!(seq));
+        members.insert("intent".to_owned(), json!(outcome_of));
+        members.insert("at".to_owned(), json!(rfc3339(event.at)));
+        members.insert("hash".to_owned(), json!(hex(&hash)));
+    }
+    Ok(value)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What is wrong with the chain, and where.
+struct Broken {
+    seq: i64,
+    says: String,
+}
+
+/// Checks the whole chain: `{"ok", "records", "first_bad", "head", "says"}`. `first_bad` is the
+/// number of the first record that does not fit, or null; `head` the newest record's hash.
+pub(crate) async fn verify(connection: &mut SqliteConnection) -> Result<Value, StoreError> {
+    let mut head = Head::GENESIS;
+    let closed: i64 = sqlx::query_scalar("SELECT closed_through FROM audit_state")
+        .fetch_one(&mut *connection)
+        .await
+        .during("reading the audit's mark")?;
+    let broken = loop {
+        let rows = page(connection, head.seq).await?;
+        if rows.is_empty() {
+            break None;
+        }
+        if let Some(broken) = rows.iter().find_map(|row| step(&mut head, row).err()) {
+            break Some(broken);
+        }
+    };
+    let broken = broken.or_else(|| {
+        (head.seq < closed).then(|| Broken {
+            seq: head.seq + 1,
+            says: format!("records {} to {closed} at least were removed", head.seq + 1),
+        })
+    });
+    let says = match &broken {
+        Some(broken) => broken.says.clone(),
+        None => "every record follows from the one before it; records removed from the end, or a \
+                 whole new chain, cannot be seen without a head that was kept elsewhere"
+            .to_owned(),
+    };
+    Ok(json!({
+        "ok": broken.is_none(),
+        "records": head.seq,
+        "first_bad": broken.map(|broken| broken.seq),
+        "head": hex(&head.hash),
+        "says": says,
+    }))
+}
+
+type Checked = (i64, Option<i64>, String, String, Option<i64>, String, Vec<u8>);
+
+async fn page(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Checked>, StoreError> {
+    sqlx::query_as(
+        "SELECT seq, outcome_of, kind, outcome, account, record, hash FROM audit \
+         WHERE seq > $1 ORDER BY seq LIMIT $2",
+    )
+    .bind(after)
+    .bind(PAGE)
+    .fetch_all(connection)
+    .await
+    .during("verifying the audit")
+}
+
+/// Moves the head over one stored row, if the row is what was stored.
+fn step(head: &mut Head, row: &Checked) -> Result<(), Broken> {
+    let (seq, outcome_of, kind, outcome, account, record, hash) = row;
+    let expected = head.seq + 1;
+    if *seq != expected {
+        let says = match seq - expected {
+            1 => format!("record {expected} was removed"),
+            _ => format!("records {expected} to {} were removed", seq - 1),
+        };
+        return Err(Broken { seq: expected, says });
+    }
+    let computed = link(&head.hash, *seq, *outcome_of, record);
+    if computed.as_slice() != hash.as_slice() {
+        let says = format!("record {seq} was altered, or stood elsewhere in the chain");
+        return Err(Broken { seq: *seq, says });
+    }
+    let same = serde_json::from_str::<AuditEvent>(record).is_ok_and(|event| {
+        event.kind.as_str() == kind
+            && event.outcome.as_str() == outcome
+            && event.account == *account
+    });
+    if !same {
+        let says = format!("what record {seq} is searched by was altered; the record itself stands");
+        return Err(Broken { seq: *seq, says });
+    }
+    *head = Head { seq: *seq, hash: computed };
+    Ok(())
+}

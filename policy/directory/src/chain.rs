@@ -1,0 +1,128 @@
+//! The hash chain over the audit (rule A4).
+//!
+//! Owns what is hashed and in which order. Knows nothing of who asks or when records are stored.
+//! INVARIANT: the head moves by one record at a time, and only as far as rows were committed.
+
+use portcullis_authn::StoreError;
+use portcullis_gate::{AuditEvent, IntentId};
+use sha2::{Digest, Sha256};
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::error::During;
+
+/// The newest record: its number and its hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) seq: i64,
+    pub(crate) hash: [u8; 32],
+}
+
+/// One row of the audit, chained and not yet stored.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) seq: i64,
+    pub(crate) outcome_of: Option<i64>,
+    pub(crate) kind: &'static str,
+    pub(crate) outcome: &'static str,
+    pub(crate) account: Option<i64>,
+    pub(crate) record: String,
+    pub(crate) hash: [u8; 32],
+}
+
+impl Head {
+    /// The head before the first record.
+    pub(crate) const GENESIS: Head = Head { seq: 0, hash: [0; 32] };
+
+    /// Chains one event after this head.
+    ///
+    /// # Errors
+    /// The event cannot be written as JSON (a time before 1970).
+    pub(crate) fn append(
+        &mut self,
+        event: &AuditEvent,
+        outcome_of: Option<IntentId>,
+    ) -> Result<Row, StoreError> {
+        let record = serde_json::to_string(event).during("writing an audit record as JSON")?;
+        let outcome_of = outcome_of.map(|intent| intent.0);
+        let seq = self.seq + 1;
+        let hash = link(&self.hash, seq, outcome_of, &record);
+        *self = Head { seq, hash };
+        Ok(Row {
+            seq,
+            outcome_of,
+            kind: event.kind.as_str(),
+            outcome: event.outcome.as_str(),
+            account: event.account,
+            record,
+            hash,
+        })
+    }
+}
+
+/// The hash of a record whose predecessor has the hash `previous`. `outcome_of` counts as 0 where
+/// there is none; records are numbered from 1.
+pub(crate) fn link(
+    previous: &[u8; 32],
+    seq: i64,
+    outcome_of: Option<i64>,
+    record: &str,
+) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(previous);
+    hash.update(seq.to_be_bytes());
+    hash.update(outcome_of.unwrap_or(0).to_be_bytes());
+    hash.update(record.as_bytes());
+    hash.finalize().into()
+}
+
+const INSERT: &str = "INSERT INTO audit (seq, outcome_of, kind, outcome, account, record, hash) \
+     VALUES (?, ?, ?, ?, ?, ?, ?)";
+const ONE_MORE: &str = ", (?, ?, ?, ?, ?, ?, ?)";
+
+/// Rows per statement. Few sizes, so that every statement stays prepared; 64 rows bind 448 values.
+const SIZES: [usize; 5] = [64, 16, 4, 2, 1];
+
+/// Whether this many rows go into one statement, which then is a transaction of its own.
+pub(crate) fn fits_one_statement(rows: usize) -> bool {
+    SIZES.contains(&rows)
+}
+
+/// Stores rows in as few statements as the prepared sizes allow.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[Row],
+) -> Result<(), StoreError> {
+    let mut rest = rows;
+    while let Some(size) = SIZES.iter().copied().find(|size| *size <= rest.len()) {
+        let (now, later) = rest.split_at(size);
+        let text = format!("{INSERT}{}", ONE_MORE.repeat(size - 1));
+        let mut query = sqlx::query(AssertSqlSafe(text));
+        for row in now {
+            query = query
+                .bind(row.seq)
+                .bind(row.outcome_of)
+                .bind(row.kind)
+                .bind(row.outcome)
+                .bind(row.account)
+                .bind(row.record.as_str())
+                .bind(row.hash.as_slice());
+        }
+        query.execute(&mut *connection).await.during("storing audit records")?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// The newest record in the database.
+pub(crate) async fn load_head(connection: &mut SqliteConnection) -> Result<Head, StoreError> {
+    let newest: Option<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+            .fetch_optional(connection)
+            .await
+            .during("reading the audit's newest record")?;
+    let Some((seq, hash)) = newest else {
+        return Ok(Head::GENESIS);
+    };
+    let hash = hash.try_into().map_err(|_| "a hash of another length than 32 bytes");
+    Ok(Head { seq, hash: hash.during("reading the audit's newest record")? })
+}

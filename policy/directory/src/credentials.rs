@@ -1,0 +1,417 @@
+//! Passwords, SSH keys, one-time-code secrets and invitations.
+//!
+//! Owns the `credentials`, `passwords`, `ssh_keys`, `totp` and `invitations` tables. Sees hashes
+//! and sealed secrets only. INVARIANT: a changed secret is a new credential with a new id, so that
+//! what rested on the old one can be told apart (rules C2, C5).
+
+use std::time::SystemTime;
+
+use portcullis_authn::{
+    Invitation, ProvenCredential, PublicKey, SecretText, StoreError, StoredKey, StoredPassword,
+    StoredTotp,
+};
+use portcullis_model::{AccountId, CredentialId};
+use sqlx::SqliteConnection;
+
+use crate::error::During;
+use crate::openssh::OpensshKey;
+use crate::times::{from_millis, millis};
+use crate::writer::Tx;
+
+/// Keys of one account.
+pub(crate) const MOST_KEYS: i64 = 100;
+
+/// What a credential is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Password,
+    Key,
+    Totp,
+}
+
+impl Kind {
+    fn text(self) -> &'static str {
+        match self {
+            Kind::Password => "password",
+            Kind::Key => "key",
+            Kind::Totp => "totp",
+        }
+    }
+}
+
+/// A credential's version, where it still exists.
+pub(crate) const VERSION: &str = "SELECT version FROM credentials WHERE id = $1 AND account = $2";
+
+/// Whether the credential stands at the version that was proven (rule C2).
+pub(crate) async fn stands(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    proven: ProvenCredential,
+) -> Result<bool, StoreError> {
+    let version: Option<i64> = sqlx::query_scalar(VERSION)
+        .bind(proven.id.0)
+        .bind(account.0)
+        .fetch_optional(connection)
+        .await
+        .during("reading a credential")?;
+    Ok(version == Some(proven.version))
+}
+
+/// The account's password.
+pub(crate) const PASSWORD: &str = "SELECT c.id, c.version, p.hash FROM credentials c \
+     JOIN passwords p ON p.credential = c.id WHERE c.account = $1 AND c.kind = 'password'";
+/// The account's keys.
+pub(crate) const KEYS: &str = "SELECT c.id, c.version, k.algorithm, k.blob, k.vouched \
+     FROM credentials c JOIN ssh_keys k ON k.credential = c.id \
+     WHERE c.account = $1 AND c.kind = 'key' LIMIT $2";
+/// The account's one-time-code secret.
+pub(crate) const TOTP: &str = "SELECT c.id, c.version, t.sealed, t.last_step \
+     FROM credentials c JOIN totp t ON t.credential = c.id \
+     WHERE c.account = $1 AND c.kind = 'totp'";
+/// The account's open invitation.
+pub(crate) const INVITATION: &str =
+    "SELECT id, token_hash, expires FROM invitations WHERE account = $1";
+
+fn proven(id: i64, version: i64) -> ProvenCredential {
+    ProvenCredential { id: CredentialId(id), version }
+}
+
+/// The account's password.
+pub(crate) async fn password(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<Option<StoredPassword>, StoreError> {
+    let row: Option<(i64, i64, String)> = sqlx::query_as(PASSWORD)
+        .bind(account.0)
+        .fetch_optional(connection)
+        .await
+        .during("reading a password")?;
+    Ok(row.map(|(id, version, hash)| StoredPassword {
+        credential: proven(id, version),
+        hash: SecretText::new(hash),
+    }))
+}
+
+/// The account's keys.
+pub(crate) async fn keys(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<Vec<StoredKey>, StoreError> {
+    let rows: Vec<(i64, i64, String, Vec<u8>, bool)> = sqlx::query_as(KEYS)
+        .bind(account.0)
+        .bind(MOST_KEYS)
+        .fetch_all(connection)
+        .await
+        .during("reading keys")?;
+    let key = |(id, version, algorithm, blob, vouched)| StoredKey {
+        credential: proven(id, version),
+        key: PublicKey { algorithm, blob },
+        vouched,
+    };
+    Ok(rows.into_iter().map(key).collect())
+}
+
+/// The account's one-time-code secret.
+pub(crate) async fn totp(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<Option<StoredTotp>, StoreError> {
+    let row: Option<(i64, i64, Vec<u8>, i64)> = sqlx::query_as(TOTP)
+        .bind(account.0)
+        .fetch_optional(connection)
+        .await
+        .during("reading a one-time-code secret")?;
+    Ok(row.map(|(id, version, sealed, last_step)| StoredTotp {
+        credential: proven(id, version),
+        sealed,
+        last_step,
+    }))
+}
+
+/// The account's invitation, open or ended.
+pub(crate) async fn invitation(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<Option<Invitation>, StoreError> {
+    let row: Option<(i64, Vec<u8>, i64)> = sqlx::query_as(INVITATION)
+        .bind(account.0)
+        .fetch_optional(connection)
+        .await
+        .during("reading an invitation")?;
+    Ok(row.map(|(id, token_hash, expires)| Invitation {
+        id,
+        token_hash,
+        expires: from_millis(expires),
+    }))
+}
+
+/// Removes the account's password or one-time-code secret; answers its id.
+pub(crate) async fn remove_single(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    kind: Kind,
+) -> Result<Option<CredentialId>, StoreError> {
+    let id: Option<i64> = sqlx::query_scalar(
+        "DELETE FROM credentials WHERE account = $1 AND kind = $2 RETURNING id",
+    )
+    .bind(account.0)
+    .bind(kind.text())
+    .fetch_optional(connection)
+    .await
+    .during("removing a credential")?;
+    Ok(id.map(CredentialId))
+}
+
+async fn insert(
+    tx: &mut Tx,
+    account: AccountId,
+    kind: Kind,
+    version: i64,
+) -> Result<CredentialId, StoreError> {
+    let made = millis(tx.clock.now());
+    let id = sqlx::query_scalar(
+        "INSERT INTO credentials (account, kind, version, made) VALUES ($1, $2, $3, $4) \
+         RETURNING id",
+    )
+    .bind(account.0)
+    .bind(kind.text())
+    .bind(version)
+    .bind(made)
+    .fetch_one(&mut tx.connection)
+    .await;
+    Ok(CredentialId(id.during("making a credential")?))
+}
+
+/// Sets the account's password; answers the one that it replaced.
+pub(crate) async fn set_password(
+    tx: &mut Tx,
+    account: AccountId,
+    version: i64,
+    hash: &str,
+) -> Result<Option<CredentialId>, StoreError> {
+    let old = remove_single(&mut tx.connection, account, Kind::Password).await?;
+    let id = insert(tx, account, Kind::Password, version).await?;
+    sqlx::query("INSERT INTO passwords (credential, hash) VALUES ($1, $2)")
+        .bind(id.0)
+        .bind(hash)
+        .execute(&mut tx.connection)
+        .await
+        .during("setting a password")?;
+    Ok(old)
+}
+
+/// Sets the account's one-time-code secret, whose codes up to `last_step` are spent; answers the
+/// one that it replaced.
+pub(crate) async fn set_totp(
+    tx: &mut Tx,
+    account: AccountId,
+    version: i64,
+    sealed: &[u8],
+    last_step: i64,
+) -> Result<Option<CredentialId>, StoreError> {
+    let old = remove_single(&mut tx.connection, account, Kind::Totp).await?;
+    let id = insert(tx, account, Kind::Totp, version).await?;
+    sqlx::query("INSERT INTO totp (credential, sealed, last_step) VALUES ($1, $2, $3)")
+        .bind(id.0)
+        .bind(sealed)
+        .bind(last_step)
+        .execute(&mut tx.connection)
+        .await
+        .during("setting a one-time-code secret")?;
+    Ok(old)
+}
+
+/// Spends a code: whether it was still unspent (rule F3). One conditional statement, so that of any
+/// number of logins at once only one gets it.
+pub(crate) async fn spend(
+    connection: &mut SqliteConnection,
+    totp: CredentialId,
+    step: i64,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
+        .bind(step)
+        .bind(totp.0)
+        .execute(connection)
+        .await;
+    Ok(done.during("spending a one-time code")?.rows_affected() == 1)
+}
+
+/// How many keys the account has.
+pub(crate) async fn key_count(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT count(*) FROM credentials WHERE account = $1 AND kind = 'key'")
+        .bind(account.0)
+        .fetch_one(connection)
+        .await
+        .during("counting keys")
+}
+
+/// Adds a key that the account does not have yet.
+pub(crate) async fn add_key(
+    tx: &mut Tx,
+    account: AccountId,
+    version: i64,
+    key: &OpensshKey,
+    vouched: bool,
+) -> Result<CredentialId, StoreError> {
+    let id = insert(tx, account, Kind::Key, version).await?;
+    sqlx::query(
+        "INSERT INTO ssh_keys (credential, account, fingerprint, algorithm, blob, comment, \
+         vouched) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(id.0)
+    .bind(account.0)
+    .bind(&key.fingerprint)
+    .bind(key.algorithm)
+    .bind(&key.blob)
+    .bind(&key.comment)
+    .bind(vouched)
+    .execute(&mut tx.connection)
+    .await
+    .during("adding a key")?;
+    Ok(id)
+}
+
+/// The account's key with this fingerprint.
+pub(crate) async fn key_by_fingerprint(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    fingerprint: &str,
+) -> Result<Option<CredentialId>, StoreError> {
+    let id: Option<i64> = sqlx::query_scalar(
+        "SELECT credential FROM ssh_keys WHERE account = $1 AND fingerprint = $2",
+    )
+    .bind(account.0)
+    .bind(fingerprint)
+    .fetch_optional(connection)
+    .await
+    .during("reading a key")?;
+    Ok(id.map(CredentialId))
+}
+
+/// Removes one credential.
+pub(crate) async fn remove(
+    connection: &mut SqliteConnection,
+    id: CredentialId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM credentials WHERE id = $1")
+        .bind(id.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .during("removing a credential")
+}
+
+/// A key as `user show` lists it.
+pub(crate) struct ShownKey {
+    pub(crate) id: i64,
+    pub(crate) fingerprint: String,
+    pub(crate) algorithm: String,
+    pub(crate) comment: String,
+    pub(crate) vouched: bool,
+    pub(crate) made: i64,
+}
+
+/// The account's keys, without their blobs.
+pub(crate) async fn shown_keys(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<Vec<ShownKey>, StoreError> {
+    let rows: Vec<(i64, String, String, String, bool, i64)> = sqlx::query_as(
+        "SELECT c.id, k.fingerprint, k.algorithm, k.comment, k.vouched, c.made \
+         FROM credentials c JOIN ssh_keys k ON k.credential = c.id \
+         WHERE c.account = $1 AND c.kind = 'key' ORDER BY c.id LIMIT $2",
+    )
+    .bind(account.0)
+    .bind(MOST_KEYS)
+    .fetch_all(connection)
+    .await
+    .during("listing keys")?;
+    let shown = |(id, fingerprint, algorithm, comment, vouched, made)| ShownKey {
+        id,
+        fingerprint,
+        algorithm,
+        comment,
+        vouched,
+        made,
+    };
+    Ok(rows.into_iter().map(shown).collect())
+}
+
+/// Makes an invitation; an earlier one dies.
+pub(crate) async fn invite(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    token_hash: &[u8],
+    expires: SystemTime,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM invitations WHERE account = $1")
+        .bind(account.0)
+        .execute(&mut *connection)
+        .await
+        .during("removing an earlier invitation")?;
+    sqlx::query("INSERT INTO invitations (account, token_hash, expires) VALUES ($1, $2, $3)")
+        .bind(account.0)
+        .bind(token_hash)
+        .bind(millis(expires))
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .during("making an invitation")
+}
+
+/// The row and account of the open invitation with this token.
+pub(crate) async fn invitation_by_token(
+    connection: &mut SqliteConnection,
+    token_hash: &[u8],
+    now: i64,
+) -> Result<Option<(i64, AccountId)>, StoreError> {
+    let row: Option<(i64, i64)> = sqlx::query_as(
+        "SELECT id, account FROM invitations WHERE token_hash = $1 AND expires > $2",
+    )
+    .bind(token_hash)
+    .bind(now)
+    .fetch_optional(connection)
+    .await
+    .during("reading an invitation")?;
+    Ok(row.map(|(id, account)| (id, AccountId(account))))
+}
+
+/// Uses up an invitation; whether it was still open.
+pub(crate) async fn use_up(
+    connection: &mut SqliteConnection,
+    invitation: i64,
+    account: AccountId,
+    now: i64,
+) -> Result<bool, StoreError> {
+    let done =
+        sqlx::query("DELETE FROM invitations WHERE id = $1 AND account = $2 AND expires > $3")
+            .bind(invitation)
+            .bind(account.0)
+            .bind(now)
+            .execute(connection)
+            .await;
+    Ok(done.during("redeeming an invitation")?.rows_affected() == 1)
+}
+
+/// Replaces a hash by another of the same password, if the password has not changed.
+pub(crate) async fn rehash(
+    connection: &mut SqliteConnection,
+    credential: CredentialId,
+    version: i64,
+    hash: &str,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE passwords SET hash = $1 WHERE credential = $2 AND EXISTS (\
+         SELECT 1 FROM credentials WHERE id = $2 AND version = $3)",
+    )
+    .bind(hash)
+    .bind(credential.0)
+    .bind(version)
+    .execute(connection)
+    .await
+    .map(|_| ())
+    .during("strengthening a password's hash")
+}

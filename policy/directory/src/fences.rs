@@ -1,0 +1,81 @@
+//! Fences.
+//!
+//! Owns the `fences` table. INVARIANT: none stands on `/`.
+
+use portcullis_authn::StoreError;
+use portcullis_model::VirtualPath;
+use sqlx::SqliteConnection;
+
+use crate::error::{During, corrupt};
+
+/// The fences on folders of a JSON list ($1) and strictly below folders of another ($2).
+pub(crate) const CONCERNING: &str = "\
+     SELECT f.folder FROM json_each($1) t CROSS JOIN fences f WHERE f.folder = t.value \
+     UNION \
+     SELECT f.folder FROM json_each($2) t CROSS JOIN fences f \
+      WHERE f.folder > t.value || '/' AND f.folder < t.value || '0' \
+     LIMIT $3";
+
+/// The fences on the folders `on` and below the folders `tops`, at most `limit`. `/` as a top is
+/// given as the empty text.
+pub(crate) async fn concerning(
+    connection: &mut SqliteConnection,
+    on: &[&str],
+    tops: &[&str],
+    limit: i64,
+) -> Result<Vec<VirtualPath>, StoreError> {
+    let on = serde_json::to_string(on).during("reading fences")?;
+    let tops = serde_json::to_string(tops).during("reading fences")?;
+    let rows: Vec<String> = sqlx::query_scalar(CONCERNING)
+        .bind(on)
+        .bind(tops)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .during("reading fences")?;
+    rows.iter().map(|folder| folder.parse().map_err(|_| corrupt("folder", folder))).collect()
+}
+
+/// Sets a fence; whether there was none.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    folder: &VirtualPath,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("INSERT INTO fences (folder) VALUES ($1) ON CONFLICT DO NOTHING")
+        .bind(folder.as_str())
+        .execute(connection)
+        .await;
+    Ok(done.during("setting a fence")?.rows_affected() > 0)
+}
+
+/// Removes a fence; whether there was one.
+pub(crate) async fn delete(
+    connection: &mut SqliteConnection,
+    folder: &VirtualPath,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM fences WHERE folder = $1")
+        .bind(folder.as_str())
+        .execute(connection)
+        .await;
+    Ok(done.during("removing a fence")?.rows_affected() > 0)
+}
+
+/// Fences on `folder` and below it.
+pub(crate) async fn below(
+    connection: &mut SqliteConnection,
+    folder: &VirtualPath,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    let (first, end) = crate::folders::below(folder);
+    sqlx::query_scalar(
+        "SELECT folder FROM fences WHERE folder = $1 OR (folder >= $2 AND folder < $3) \
+         ORDER BY folder LIMIT $4",
+    )
+    .bind(folder.as_str())
+    .bind(first)
+    .bind(end)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .during("listing fences")
+}

@@ -1,0 +1,84 @@
+//! Things that an administrator should look at (rules F1, P2, D6).
+//!
+//! Owns what counts as one. Dangling folders are found elsewhere, with the storage at hand.
+
+use portcullis_authn::StoreError;
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+
+use crate::error::During;
+use crate::{blocks, query};
+
+/// The most of one kind.
+const MOST: i64 = 1_000;
+
+/// `{"findings": [{"kind", "says", ...}], "more"}`. Kinds: `no_break_glass` and
+/// `no_administrator`; `factor_never` with `user`; `frozen_block` with `block`.
+pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<Value, StoreError> {
+    let mut findings = Vec::new();
+    if break_glass(connection, now).await? == 0 {
+        findings.push(json!({
+            "kind": "no_break_glass",
+            "says": "no active break-glass administrator with password and one-time codes exists; \
+                     `portcullis setup` makes one",
+        }));
+    }
+    if administrators(connection, now).await? == 0 {
+        findings.push(json!({
+            "kind": "no_administrator",
+            "says": "no site administrator is active",
+        }));
+    }
+    let never = never(connection).await?;
+    let frozen = blocks::frozen(connection, MOST + 1).await?;
+    let more = [never.len(), frozen.len()].iter().any(|found| *found > MOST as usize);
+    for name in never.iter().take(MOST as usize) {
+        findings.push(json!({
+            "kind": "factor_never",
+            "user": name,
+            "says": format!("{name} never needs a second factor"),
+        }));
+    }
+    for block in frozen.iter().take(MOST as usize) {
+        findings.push(json!({
+            "kind": "frozen_block",
+            "block": query::block_shown(connection, block).await?,
+            "says": format!(
+                "block {} on {} keeps naming the last members of a deleted group; \
+                 `portcullis block remove {}` clears it",
+                block.id, block.folder, block.id
+            ),
+        }));
+    }
+    Ok(json!({ "findings": findings, "more": more }))
+}
+
+/// Active break-glass administrators who can log in with two factors (rule P2).
+async fn break_glass(connection: &mut SqliteConnection, now: i64) -> Result<i64, StoreError> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM accounts a WHERE a.role = 'administrator' AND a.role <> 'none' \
+         AND a.break_glass = 1 AND a.local_disabled = 0 AND a.provider_disabled = 0 \
+         AND (a.expires IS NULL OR a.expires > $1) \
+         AND EXISTS (SELECT 1 FROM credentials c WHERE c.account = a.id AND c.kind = 'password') \
+         AND EXISTS (SELECT 1 FROM credentials c WHERE c.account = a.id AND c.kind = 'totp')",
+    )
+    .bind(now)
+    .fetch_one(connection)
+    .await
+    .during("looking for the break-glass administrator")
+}
+
+async fn administrators(connection: &mut SqliteConnection, now: i64) -> Result<i64, StoreError> {
+    let nobody = portcullis_model::AccountId(0);
+    crate::accounts::other_active_administrators(connection, nobody, now).await
+}
+
+async fn never(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT name FROM accounts WHERE factor_rule = 'never' ORDER BY name_normal LIMIT $1",
+    )
+    .bind(MOST + 1)
+    .fetch_all(connection)
+    .await
+    .during("listing accounts without second factor")
+}

@@ -1,0 +1,196 @@
+//! What belongs to a folder moves and dies with it (rules D1, D2).
+//!
+//! Owns the `folder_moves` journal and every statement that follows a folder through all tables.
+
+use portcullis_authn::StoreError;
+use portcullis_gate::{Change, FolderRule};
+use portcullis_model::VirtualPath;
+use sqlx::SqliteConnection;
+
+use crate::error::{During, corrupt};
+use crate::outbox::{self, Touched};
+use crate::times::millis;
+use crate::writer::Tx;
+
+/// Unfinished moves answered at once.
+const MOST_MOVES: i64 = 1_000;
+
+/// The texts between which the paths strictly below `folder` lie: first included, last excluded.
+/// `0` follows `/`.
+pub(crate) fn below(folder: &VirtualPath) -> (String, String) {
+    let stem = if folder.is_root() { "" } else { folder.as_str() };
+    (format!("{stem}/"), format!("{stem}0"))
+}
+
+/// Every rule on a folder ($1) and below it ($2 to $3).
+pub(crate) const RULES: &str = "\
+     SELECT folder, 'grant' FROM grants WHERE folder = $1 OR (folder >= $2 AND folder < $3) \
+     UNION ALL \
+     SELECT folder, 'fence' FROM fences WHERE folder = $1 OR (folder >= $2 AND folder < $3) \
+     UNION ALL \
+     SELECT folder, 'block' FROM blocks WHERE folder = $1 OR (folder >= $2 AND folder < $3) \
+     UNION ALL \
+     SELECT root_view, 'root view' FROM accounts \
+      WHERE root_view = $1 OR (root_view >= $2 AND root_view < $3) \
+     UNION ALL \
+     SELECT home, 'home' FROM accounts WHERE home = $1 OR (home >= $2 AND home < $3) \
+     LIMIT $4";
+
+/// The rules on `folder` and below it, of whomever; at most `limit`.
+pub(crate) async fn rules(
+    connection: &mut SqliteConnection,
+    folder: &VirtualPath,
+    limit: usize,
+) -> Result<Vec<FolderRule>, StoreError> {
+    let (first, end) = below(folder);
+    let rows: Vec<(String, String)> = sqlx::query_as(RULES)
+        .bind(folder.as_str())
+        .bind(first)
+        .bind(end)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+        .during("reading the rules of a folder")?;
+    let rule = |(folder, kind): (String, String)| {
+        let known = ["grant", "fence", "block", "root view", "home"];
+        let kind = known.into_iter().find(|known| *known == kind);
+        let kind = kind.ok_or_else(|| corrupt("rule", &folder))?;
+        let folder = folder.parse().map_err(|_| corrupt("folder", &folder))?;
+        Ok(FolderRule { folder, kind })
+    };
+    rows.into_iter().map(rule).collect()
+}
+
+/// Journals a move.
+pub(crate) async fn begin_move(
+    tx: &mut Tx,
+    from: &VirtualPath,
+    to: &VirtualPath,
+) -> Result<i64, StoreError> {
+    let at = millis(tx.clock.now());
+    sqlx::query_scalar(
+        "INSERT INTO folder_moves (from_folder, to_folder, at) VALUES ($1, $2, $3) RETURNING id",
+    )
+    .bind(from.as_str())
+    .bind(to.as_str())
+    .bind(at)
+    .fetch_one(&mut tx.connection)
+    .await
+    .during("journalling a folder's move")
+}
+
+/// Moves that were never ended, oldest first.
+pub(crate) async fn unfinished(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
+    let rows: Vec<(i64, String, String)> = sqlx::query_as(
+        "SELECT id, from_folder, to_folder FROM folder_moves ORDER BY id LIMIT $1",
+    )
+    .bind(MOST_MOVES)
+    .fetch_all(connection)
+    .await
+    .during("reading unfinished moves")?;
+    rows.into_iter().map(read_move).collect()
+}
+
+fn read_move(
+    (id, from, to): (i64, String, String),
+) -> Result<(i64, VirtualPath, VirtualPath), StoreError> {
+    let from = from.parse().map_err(|_| corrupt("folder", &from))?;
+    let to = to.parse().map_err(|_| corrupt("folder", &to))?;
+    Ok((id, from, to))
+}
+
+/// Ends a journalled move; if it happened, the rules follow. A row that is gone was ended before.
+pub(crate) async fn end_move(tx: &mut Tx, row: i64, moved: bool) -> Result<Change, StoreError> {
+    let row: Option<(i64, String, String)> = sqlx::query_as(
+        "DELETE FROM folder_moves WHERE id = $1 RETURNING id, from_folder, to_folder",
+    )
+    .bind(row)
+    .fetch_optional(&mut tx.connection)
+    .await
+    .during("ending a folder's move")?;
+    match row {
+        Some(row) if moved => {
+            let (_, from, to) = read_move(row)?;
+            follow(tx, &from, &to).await
+        }
+        _ => Ok(Change::default()),
+    }
+}
+
+/// Rules that stand at the new place already, of a folder that vanished behind the gateway's back,
+/// stay there (rule D3).
+const FOLLOW: [&str; 5] = [
+    "UPDATE OR REPLACE grants SET folder = $4 || substr(folder, $5) \
+     WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
+    "UPDATE OR REPLACE fences SET folder = $4 || substr(folder, $5) \
+     WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
+    "UPDATE OR REPLACE blocks SET folder = $4 || substr(folder, $5) \
+     WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
+    "UPDATE accounts SET root_view = $4 || substr(root_view, $5) \
+     WHERE root_view = $1 OR (root_view >= $2 AND root_view < $3)",
+    "UPDATE accounts SET home = $4 || substr(home, $5) \
+     WHERE home = $1 OR (home >= $2 AND home < $3)",
+];
+
+async fn follow(
+    tx: &mut Tx,
+    from: &VirtualPath,
+    to: &VirtualPath,
+) -> Result<Change, StoreError> {
+    if from.is_root() || to.is_root() {
+        return Err(StoreError::new("moving the rules of a folder", "`/` cannot be moved"));
+    }
+    let (first, end) = below(from);
+    // `substr` counts characters from 1.
+    let rest = i64::try_from(from.as_str().chars().count()).unwrap_or(i64::MAX - 1) + 1;
+    let mut rows = 0;
+    for sql in FOLLOW {
+        let done = sqlx::query(sql)
+            .bind(from.as_str())
+            .bind(&first)
+            .bind(&end)
+            .bind(to.as_str())
+            .bind(rest)
+            .execute(&mut tx.connection)
+            .await;
+        rows += done.during("moving the rules of a folder")?.rows_affected();
+    }
+    announce(tx, rows).await
+}
+
+/// Root views stay: their folder is gone, so that their accounts are refused at login, and never
+/// fall back to `/` (rule D3).
+const FORGET: [&str; 4] = [
+    "DELETE FROM grants WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
+    "DELETE FROM fences WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
+    "DELETE FROM blocks WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
+    "UPDATE accounts SET home = NULL WHERE home = $1 OR (home >= $2 AND home < $3)",
+];
+
+/// Removes the rules on a folder and below it.
+pub(crate) async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, StoreError> {
+    let (first, end) = below(folder);
+    let mut rows = 0;
+    for sql in FORGET {
+        let done = sqlx::query(sql)
+            .bind(folder.as_str())
+            .bind(&first)
+            .bind(&end)
+            .execute(&mut tx.connection)
+            .await;
+        rows += done.during("removing the rules of a folder")?.rows_affected();
+    }
+    announce(tx, rows).await
+}
+
+/// A folder's rules concern anybody: every view is taken anew. Where there were none, nothing was
+/// changed and the change has the number 0.
+async fn announce(tx: &mut Tx, rows: u64) -> Result<Change, StoreError> {
+    if rows == 0 {
+        return Ok(Change::default());
+    }
+    let version = outbox::next_version(&mut tx.connection).await?;
+    outbox::publish(tx, version, Touched::site()).await
+}

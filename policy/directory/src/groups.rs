@@ -1,0 +1,218 @@
+//! Groups and who is in them.
+//!
+//! Owns the `groups` and `memberships` tables.
+
+use portcullis_authn::StoreError;
+use portcullis_model::{AccountId, GroupId, GroupName, ProtocolSet};
+use sqlx::SqliteConnection;
+
+use crate::accounts::protocols_from;
+use crate::error::{During, corrupt};
+
+/// One group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) name: GroupName,
+    pub(crate) protocols: ProtocolSet,
+    pub(crate) version: i64,
+}
+
+type Fields = (i64, String, i64, i64);
+
+fn read((id, name, protocols, version): Fields) -> Result<Group, StoreError> {
+    let name = GroupName::parse(&name).map_err(|_| corrupt("group", &name))?;
+    Ok(Group { id: GroupId(id), name, protocols: protocols_from(protocols), version })
+}
+
+/// The groups of one account.
+pub(crate) const OF_ACCOUNT: &str = "SELECT g.id, g.name, g.protocols, g.version \
+     FROM memberships m JOIN groups g ON g.id = m.group_id WHERE m.account = $1 LIMIT $2";
+
+/// The groups of an account, at most `limit`.
+pub(crate) async fn of_account(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+    limit: i64,
+) -> Result<Vec<Group>, StoreError> {
+    let rows: Vec<Fields> = sqlx::query_as(OF_ACCOUNT)
+        .bind(account.0)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .during("reading an account's groups")?;
+    rows.into_iter().map(read).collect()
+}
+
+/// The group with this name.
+pub(crate) async fn by_name(
+    connection: &mut SqliteConnection,
+    name: &GroupName,
+) -> Result<Option<Group>, StoreError> {
+    let row: Option<Fields> =
+        sqlx::query_as("SELECT id, name, protocols, version FROM groups WHERE name = $1")
+            .bind(name.as_str())
+            .fetch_optional(connection)
+            .await
+            .during("reading a group")?;
+    row.map(read).transpose()
+}
+
+/// Groups by name after `after`.
+pub(crate) async fn page(
+    connection: &mut SqliteConnection,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Group>, StoreError> {
+    let rows: Vec<Fields> = sqlx::query_as(
+        "SELECT id, name, protocols, version FROM groups WHERE name > $1 ORDER BY name LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .during("listing groups")?;
+    rows.into_iter().map(read).collect()
+}
+
+/// Names of a group's members, by normalised name after `after`.
+pub(crate) async fn members(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT a.name FROM memberships m JOIN accounts a ON a.id = m.account \
+         WHERE m.group_id = $1 AND a.name_normal > $2 ORDER BY a.name_normal LIMIT $3",
+    )
+    .bind(group.0)
+    .bind(after)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .during("listing a group's members")
+}
+
+/// How many members a group has, counted up to `most`.
+pub(crate) async fn member_count(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+    most: i64,
+) -> Result<i64, StoreError> {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE group_id = $1 LIMIT $2)",
+    )
+    .bind(group.0)
+    .bind(most)
+    .fetch_one(connection)
+    .await
+    .during("counting a group's members")
+}
+
+/// Makes a group whose name is free.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    version: i64,
+    name: &GroupName,
+    provider: Option<i64>,
+    protocols: ProtocolSet,
+) -> Result<GroupId, StoreError> {
+    let id = sqlx::query_scalar(
+        "INSERT INTO groups (name, provider_id, protocols, version) VALUES ($1, $2, $3, $4) \
+         RETURNING id",
+    )
+    .bind(name.as_str())
+    .bind(provider)
+    .bind(i64::from(protocols.bits()))
+    .bind(version)
+    .fetch_one(connection)
+    .await;
+    Ok(GroupId(id.during("making a group")?))
+}
+
+/// Sets a group's protocols.
+pub(crate) async fn set_protocols(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+    protocols: ProtocolSet,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE groups SET protocols = $1 WHERE id = $2")
+        .bind(i64::from(protocols.bits()))
+        .bind(group.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .during("changing a group")
+}
+
+/// Removes a group that no list of a grant or block names any more.
+pub(crate) async fn delete(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM groups WHERE id = $1")
+        .bind(group.0)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .during("deleting a group")
+}
+
+/// Makes an account a member; whether it was none before.
+pub(crate) async fn join(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+    account: AccountId,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO memberships (account, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+    )
+    .bind(account.0)
+    .bind(group.0)
+    .execute(connection)
+    .await;
+    Ok(done.during("making a membership")?.rows_affected() > 0)
+}
+
+/// Ends a membership; whether there was one.
+pub(crate) async fn leave(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+    account: AccountId,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM memberships WHERE account = $1 AND group_id = $2")
+        .bind(account.0)
+        .bind(group.0)
+        .execute(connection)
+        .await;
+    Ok(done.during("ending a membership")?.rows_affected() > 0)
+}
+
+/// The name of a group; its number where it is gone.
+pub(crate) async fn name(
+    connection: &mut SqliteConnection,
+    group: GroupId,
+) -> Result<String, StoreError> {
+    let name = sqlx::query_scalar("SELECT name FROM groups WHERE id = $1")
+        .bind(group.0)
+        .fetch_optional(connection)
+        .await
+        .during("reading a group")?;
+    Ok(name.unwrap_or_else(|| format!("#{group}")))
+}
+
+/// The most groups of one account.
+pub(crate) const MOST_OF_ACCOUNT: i64 = 10_000;
+
+/// How many groups an account is in.
+pub(crate) async fn count_of_account(
+    connection: &mut SqliteConnection,
+    account: AccountId,
+) -> Result<i64, StoreError> {
+    sqlx::query_scalar("SELECT count(*) FROM memberships WHERE account = $1")
+        .bind(account.0)
+        .fetch_one(connection)
+        .await
+        .during("counting an account's groups")
+}

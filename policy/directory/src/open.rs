@@ -1,0 +1,113 @@
+//! Opening and closing the directory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_authn::{Clock, StoreError};
+use rustix::fs::{Mode, OFlags};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+
+use crate::error::During;
+use crate::writer::{Beginning, Tx, Writer};
+use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
+
+/// How long a connection waits for another process' lock, before it fails.
+const BUSY: Duration = Duration::from_secs(5);
+/// Pages of 4 KiB in the write-ahead log before they are moved into the database.
+const CHECKPOINT_PAGES: &str = "4000";
+
+/// The directory. One per process; shared. [`close`](Directory::close) it before the process ends,
+/// so that queued audit records are stored.
+pub struct Directory {
+    pub(crate) readers: SqlitePool,
+    pub(crate) writer: Writer,
+    pub(crate) clock: Arc<dyn Clock>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Directory")
+    }
+}
+
+impl Directory {
+    /// Opens the database, or makes it; brings its schema up to date; closes intents of the last
+    /// run that have no outcome as `unknown` (rule A2).
+    ///
+    /// # Errors
+    /// See [`DirectoryError`].
+    pub async fn open(config: DirectoryConfig) -> Result<Self, DirectoryError> {
+        make_private(&config.path)?;
+        let options = options(&config.path);
+        let mut connection = options.connect().await.during("opening the database")?;
+        schema::migrate(&mut connection).await?;
+        let head = chain::load_head(&mut connection).await?;
+        let mut tx = Tx { connection, head, clock: config.clock.clone() };
+        audit::close_open_intents(&mut tx).await?;
+        tickets::purge(&mut tx).await?;
+        let readers = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(config.readers.clamp(1, 64))
+            .acquire_timeout(BUSY)
+            .test_before_acquire(false)
+            .connect_with(options.pragma("query_only", "1"))
+            .await
+            .during("opening the database for reading")?;
+        let folder = match config.path.parent() {
+            Some(folder) if folder != Path::new("") => folder.to_path_buf(),
+            _ => Path::new(".").to_path_buf(),
+        };
+        let (writer, task) = Writer::start(Beginning {
+            tx,
+            folder,
+            min_free_bytes: config.min_free_bytes,
+            audit_queue: config.audit_queue,
+        });
+        Ok(Directory { readers, writer, clock: config.clock, task: Mutex::new(Some(task)) })
+    }
+
+    /// Stores what is queued and closes every connection. Calls after it fail.
+    pub async fn close(&self) {
+        self.writer.stop().await;
+        if let Some(task) = self.task.lock().await.take()
+            && let Err(error) = task.await
+        {
+            tracing::error!(%error, "the directory's writing task broke off");
+        }
+        self.readers.close().await;
+    }
+
+    /// A snapshot to read from.
+    pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
+        self.readers.begin().await.during("reading the directory")
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY)
+        .foreign_keys(true)
+        .statement_cache_capacity(200)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("trusted_schema", "OFF")
+        .thread_name(|number| format!("directory-{number}"))
+        .disable_statement_logging()
+}
+
+/// Makes the file, or takes it back from others: SQLite gives its log and index the same mode.
+fn make_private(path: &Path) -> Result<(), DirectoryError> {
+    let private = Mode::RUSR | Mode::WUSR;
+    rustix::fs::open(path, OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, private)
+        .and_then(|file| rustix::fs::fchmod(&file, private))
+        .map_err(|error| DirectoryError::File { path: path.to_owned(), source: error.into() })
+}

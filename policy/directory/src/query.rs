@@ -1,0 +1,334 @@
+//! Answering administrative questions.
+//!
+//! Owns the form of the answers: JSON objects whose lists are bounded. A list that was cut says
+//! `"more": true` and, where it can be continued, `"next"`: what to give as `after`.
+
+use portcullis_authn::StoreError;
+use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
+use portcullis_model::{AccessRequest, AccountName, GroupName, VirtualPath, explain};
+use serde_json::{Value, json};
+use sqlx::SqliteConnection;
+
+use crate::accounts::{self, Account};
+use crate::error::During;
+use crate::open::Directory;
+use crate::subjects::{self, Named, no_group, no_user};
+use crate::times::{from_millis, millis, rfc3339};
+use crate::{audit, blocks, credentials, fences, findings, grants, groups, site, throttles, views};
+
+/// The most entries of one list.
+const MOST: i64 = 10_000;
+/// The most grants that `user show` and `group show` list.
+const SHOWN_GRANTS: i64 = 1_000;
+/// Members are counted up to this number in a list of groups.
+const COUNTED: i64 = 1_000;
+
+impl Directory {
+    /// Answers one question from one snapshot.
+    pub(crate) async fn answer(&self, query: AdminQuery) -> Result<AdminOutcome, AdminError> {
+        let now = millis(self.clock.now());
+        let mut snapshot = self.snapshot().await?;
+        let connection = &mut *snapshot;
+        match query {
+            AdminQuery::Users { after, limit } => {
+                users(connection, after.as_deref(), clamp(limit), now).await
+            }
+            AdminQuery::User { name } => user(connection, &name, now).await,
+            AdminQuery::Groups { after, limit } => {
+                group_list(connection, after.as_deref(), clamp(limit)).await
+            }
+            AdminQuery::Group { name, after, limit } => {
+                group(connection, &name, after.as_deref(), clamp(limit)).await
+            }
+            AdminQuery::FolderRules { folder, limit } => {
+                folder_rules(connection, &folder, clamp(limit)).await
+            }
+            AdminQuery::Sessions => Err(AdminError::Refused(
+                "open sessions are known to the running gateway only".to_owned(),
+            )),
+            AdminQuery::Audit { after, limit, kind, account } => {
+                let account = match account {
+                    Some(name) => Some(find(connection, &name).await?.id.0),
+                    None => None,
+                };
+                let limit = clamp(limit);
+                Ok(audit::list(connection, after, limit, kind.as_deref(), account).await?)
+            }
+            AdminQuery::AuditVerify => Ok(audit::verify(connection).await?),
+            AdminQuery::Site => site_shown(connection).await,
+            AdminQuery::Findings => Ok(findings::all(connection, now).await?),
+            AdminQuery::Explain { user, action, path, kind, protocol } => {
+                let account = find(connection, &user).await?;
+                let loaded = views::load(connection, account.id, true, now).await?;
+                let loaded = loaded.ok_or_else(|| no_user(user.shown()))?;
+                let request = AccessRequest::new(action, &path, kind, protocol);
+                let explanation = explain(&loaded.view, &request);
+                Ok(serde_json::to_value(explanation).during("showing an explanation")?)
+            }
+        }
+    }
+}
+
+fn clamp(limit: u32) -> i64 {
+    i64::from(limit).clamp(1, MOST)
+}
+
+async fn find(
+    connection: &mut SqliteConnection,
+    name: &AccountName,
+) -> Result<Account, AdminError> {
+    let found = accounts::by_name(connection, name.normal()).await?;
+    found.ok_or_else(|| no_user(name.shown()))
+}
+
+/// The normalised form of a name to continue after; a text that is no name as it is.
+fn normal(after: Option<&str>) -> String {
+    let after = after.unwrap_or("");
+    AccountName::parse(after).map_or_else(|_| after.to_owned(), |name| name.normal().to_owned())
+}
+
+/// `{"users": [...], "next", "more"}`, each user as [`summary`] shows it.
+async fn users(
+    connection: &mut SqliteConnection,
+    after: Option<&str>,
+    limit: i64,
+    now: i64,
+) -> Result<Value, AdminError> {
+    let mut page = accounts::page(connection, &normal(after), limit + 1).await?;
+    let more = trim(&mut page, limit);
+    let next = page.last().filter(|_| more).map(|account| account.name.shown().to_owned());
+    let mut rows = Vec::with_capacity(page.len());
+    for account in &page {
+        rows.push(summary(connection, account, now).await?);
+    }
+    Ok(json!({ "users": rows, "next": next, "more": more }))
+}
+
+fn trim<T>(page: &mut Vec<T>, limit: i64) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = page.len() > limit;
+    page.truncate(limit);
+    more
+}
+
+/// `name`, `id`, `display`, `active`, `disabled` (local), `provider`, `provider_disabled`, `role`,
+/// `protocols` (own flags), `factor_rule`, `root_view`, `home` (as it sees it), `max_sessions`,
+/// `break_glass`.
+async fn summary(
+    connection: &mut SqliteConnection,
+    account: &Account,
+    now: i64,
+) -> Result<Value, StoreError> {
+    let provider = match account.provider {
+        Some(id) => site::provider_by_id(connection, id).await?.map(|provider| provider.name),
+        None => None,
+    };
+    Ok(json!({
+        "name": account.name.shown(),
+        "id": account.id,
+        "display": account.display,
+        "active": account.active(now),
+        "disabled": account.local_disabled,
+        "provider": provider,
+        "provider_disabled": account.provider_disabled,
+        "role": accounts::role_text(account.role),
+        "protocols": account.protocols,
+        "factor_rule": accounts::factor_rule_text(account.factor_rule),
+        "root_view": account.root_view,
+        "home": account.home_as_seen(),
+        "max_sessions": account.max_sessions,
+        "break_glass": account.break_glass,
+    }))
+}
+
+/// A user as in the list, with `groups`, `password` and `totp` (whether there is one), `keys`
+/// (`id`, `fingerprint`, `algorithm`, `comment`, `vouched`, `created`), `invitation` (when it ends,
+/// or null), `made`, `known_addresses` (how many), `grants` that name it alone, and `protocols_now`
+/// (with those of its groups, as the site allows them).
+async fn user(
+    connection: &mut SqliteConnection,
+    name: &AccountName,
+    now: i64,
+) -> Result<Value, AdminError> {
+    let account = find(connection, name).await?;
+    let mut shown = summary(connection, &account, now).await?;
+    let groups = groups::of_account(connection, account.id, MOST).await?;
+    let site = site::load(connection).await?;
+    let protocols_now = views::protocols(&account, &groups, &site);
+    let names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
+    let invitation = credentials::invitation(connection, account.id).await?;
+    let invitation = invitation.filter(|invitation| millis(invitation.expires) > now);
+    let keys = credentials::shown_keys(connection, account.id).await?;
+    let keys: Vec<Value> = keys.iter().map(key).collect();
+    let (grants, more) = granted(connection, &Named::Account(account.id)).await?;
+    let parts = json!({
+        "protocols_now": protocols_now,
+        "groups": names,
+        "password": credentials::password(connection, account.id).await?.is_some(),
+        "totp": credentials::totp(connection, account.id).await?.is_some(),
+        "keys": keys,
+        "invitation": invitation.map(|invitation| rfc3339(invitation.expires)),
+        "made": rfc3339(from_millis(account.made)),
+        "known_addresses": throttles::known_count(connection, account.id).await?,
+        "grants": grants,
+        "more": more,
+    });
+    if let (Value::Object(all), Value::Object(parts)) = (&mut shown, parts) {
+        all.extend(parts);
+    }
+    Ok(shown)
+}
+
+fn key(key: &credentials::ShownKey) -> Value {
+    json!({
+        "id": key.id,
+        "fingerprint": key.fingerprint,
+        "algorithm": key.algorithm,
+        "comment": key.comment,
+        "vouched": key.vouched,
+        "created": rfc3339(from_millis(key.made)),
+    })
+}
+
+/// `{"groups": [{"name", "id", "protocols", "members", "members_more"}], "next", "more"}`; members
+/// are counted up to 1,000.
+async fn group_list(
+    connection: &mut SqliteConnection,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Value, AdminError> {
+    let mut page = groups::page(connection, after.unwrap_or(""), limit + 1).await?;
+    let more = trim(&mut page, limit);
+    let next = page.last().filter(|_| more).map(|group| group.name.clone());
+    let mut rows = Vec::with_capacity(page.len());
+    for group in page {
+        let members = groups::member_count(connection, group.id, COUNTED + 1).await?;
+        rows.push(json!({
+            "name": group.name,
+            "id": group.id,
+            "protocols": group.protocols,
+            "members": members.min(COUNTED),
+            "members_more": members > COUNTED,
+        }));
+    }
+    Ok(json!({ "groups": rows, "next": next, "more": more }))
+}
+
+/// `{"name", "id", "protocols", "members": [names], "grants", "next", "more"}`; `next` continues
+/// the members.
+async fn group(
+    connection: &mut SqliteConnection,
+    name: &GroupName,
+    after: Option<&str>,
+    limit: i64,
+) -> Result<Value, AdminError> {
+    let found = groups::by_name(connection, name).await?;
+    let group = found.ok_or_else(|| no_group(name.as_str()))?;
+    let mut members = groups::members(connection, group.id, &normal(after), limit + 1).await?;
+    let more = trim(&mut members, limit);
+    let next = members.last().filter(|_| more).cloned();
+    let (grants, more_grants) = granted(connection, &Named::Group(group.id)).await?;
+    Ok(json!({
+        "name": group.name,
+        "id": group.id,
+        "protocols": group.protocols,
+        "members": members,
+        "grants": grants,
+        "next": next,
+        "more": more || more_grants,
+    }))
+}
+
+/// `{"grants": [{"id", "folder", "subject", "level", "recursive"}], "fences": [{"folder"}],
+/// "blocks": [{"id", "folder", "subject", "frozen"}], "more"}`.
+async fn folder_rules(
+    connection: &mut SqliteConnection,
+    folder: &VirtualPath,
+    limit: i64,
+) -> Result<Value, AdminError> {
+    let mut stored = grants::below(connection, folder, limit + 1).await?;
+    let mut more = trim(&mut stored, limit);
+    let grants = grants_shown(connection, stored).await?;
+    let mut fences = fences::below(connection, folder, limit + 1).await?;
+    more |= trim(&mut fences, limit);
+    let fences: Vec<Value> = fences.iter().map(|folder| json!({ "folder": folder })).collect();
+    let mut stored = blocks::below(connection, folder, limit + 1).await?;
+    more |= trim(&mut stored, limit);
+    let mut blocks = Vec::with_capacity(stored.len());
+    for block in &stored {
+        blocks.push(block_shown(connection, block).await?);
+    }
+    Ok(json!({ "grants": grants, "fences": fences, "blocks": blocks, "more": more }))
+}
+
+/// A block; `frozen` says that it keeps naming the last members of a deleted group.
+pub(crate) async fn block_shown(
+    connection: &mut SqliteConnection,
+    block: &blocks::Stored,
+) -> Result<Value, StoreError> {
+    let subject = match &block.frozen {
+        Some(before) => before.clone(),
+        None => subjects::shown(connection, &block.subject).await?,
+    };
+    Ok(json!({
+        "id": block.id,
+        "folder": block.folder,
+        "subject": subject,
+        "frozen": block.frozen.is_some(),
+    }))
+}
+
+async fn granted(
+    connection: &mut SqliteConnection,
+    named: &Named,
+) -> Result<(Vec<Value>, bool), StoreError> {
+    let mut stored = grants::of_subject(connection, named, SHOWN_GRANTS + 1).await?;
+    let more = trim(&mut stored, SHOWN_GRANTS);
+    Ok((grants_shown(connection, stored).await?, more))
+}
+
+async fn grants_shown(
+    connection: &mut SqliteConnection,
+    stored: Vec<grants::Stored>,
+) -> Result<Vec<Value>, StoreError> {
+    let mut rows = Vec::with_capacity(stored.len());
+    for grant in stored {
+        let subject = subjects::shown(connection, &grant.subject).await?;
+        rows.push(json!({
+            "id": grant.id,
+            "folder": grant.folder,
+            "subject": subject,
+            "level": grant.level,
+            "recursive": grant.recursive,
+        }));
+    }
+    Ok(rows)
+}
+
+/// `{"factor_rule", "tickets", "protocols", "protocol_access_groups_only", "providers": [{"name",
+/// "scim_active", "idp_freshness_seconds"}], "version"}`; `version` is the newest commit that
+/// touched a rule of the site.
+async fn site_shown(connection: &mut SqliteConnection) -> Result<Value, AdminError> {
+    let site = site::load(connection).await?;
+    let mut providers = site::providers(connection, MOST + 1).await?;
+    let more = trim(&mut providers, MOST);
+    let providers: Vec<Value> = providers
+        .iter()
+        .map(|provider| {
+            json!({
+                "name": provider.name,
+                "scim_active": provider.scim_active,
+                "idp_freshness_seconds": provider.idp_freshness.map(|length| length.as_secs()),
+            })
+        })
+        .collect();
+    Ok(json!({
+        "factor_rule": site::factor_rule_text(site.factor_rule),
+        "tickets": site.tickets,
+        "protocols": site.protocols,
+        "protocol_access_groups_only": site.groups_only,
+        "providers": providers,
+        "more": more,
+        "version": site.version,
+    }))
+}

@@ -1,0 +1,516 @@
+//! The one task that writes (rule H3).
+//!
+//! Owns the writing connection and the head of the audit's chain. Jobs that wait at the same time
+//! share one commit, without any artificial wait: while one commit runs, the next group gathers.
+//! Queued audit records go along with any commit, else at most 50 ms later.
+//! INVARIANT: a caller hears of success only after the commit; a job that fails takes back what it
+//! wrote and nothing else.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use portcullis_authn::{Clock, StoreError};
+use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, IntentId};
+use sqlx::SqliteConnection;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::chain::{self, Head, Row};
+use crate::error::During;
+use crate::refusals::Refusals;
+
+/// Queued records are stored at the latest after this time.
+const FLUSH_AFTER: Duration = Duration::from_millis(50);
+/// As many queued records are stored at once.
+const FLUSH_AT: usize = 512;
+/// At most this many jobs share a commit.
+const GROUP: usize = 256;
+/// Jobs and intents that may wait; callers beyond that wait for room.
+const JOBS: usize = 4096;
+/// Intents without outcome that are remembered; more only make the next start read further back.
+const OPEN_INTENTS: usize = 1_000_000;
+/// The mark up to which every intent has its outcome is stored after this many records.
+const MARK_EVERY: i64 = 4096;
+
+/// What a job writes with.
+pub(crate) struct Tx {
+    pub(crate) connection: SqliteConnection,
+    pub(crate) head: Head,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Tx {
+    /// Stores one audit record in the present transaction.
+    pub(crate) async fn audit(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
+        let row = self.head.append(event, None)?;
+        chain::insert(&mut self.connection, &[row]).await
+    }
+}
+
+/// What a job does, as a future over the transaction.
+pub(crate) type Doing<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
+
+/// A job of any result type.
+trait Job: Send {
+    /// Runs it; whether it succeeded.
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>>;
+    /// Answers the caller. `failure` says that the commit failed.
+    fn finish(self: Box<Self>, failure: Option<&str>);
+}
+
+struct Typed<F, T, E> {
+    doing: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Job for Typed<F, T, E>
+where
+    F: for<'t> FnOnce(&'t mut Tx) -> Doing<'t, T, E> + Send,
+    T: Send,
+    E: From<StoreError> + Send,
+{
+    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>> {
+        Box::pin(async move {
+            let Some(doing) = self.doing.take() else { return false };
+            let result = doing(tx).await;
+            let succeeded = result.is_ok();
+            self.result = Some(result);
+            succeeded
+        })
+    }
+
+    fn finish(self: Box<Self>, failure: Option<&str>) {
+        let result = match (self.result, failure) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), None) => Ok(value),
+            (_, failure) => Err(E::from(failed(failure.unwrap_or("the job never ran")))),
+        };
+        // A caller that has gone needs no answer.
+        let _ = self.reply.send(result);
+    }
+}
+
+fn failed(why: &str) -> StoreError {
+    StoreError::new("committing to the directory", why.to_owned())
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Intent(AuditEvent, oneshot::Sender<Result<IntentId, StoreError>>),
+    Settle(oneshot::Sender<Result<(), StoreError>>),
+    Stop,
+}
+
+/// One record that waits to be stored.
+pub(crate) struct Queued {
+    pub(crate) event: AuditEvent,
+    pub(crate) outcome_of: Option<IntentId>,
+}
+
+/// The way to the writer. The writer ends when the last handle is gone.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    messages: mpsc::Sender<Message>,
+    records: mpsc::Sender<Queued>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// What the writer needs to begin.
+pub(crate) struct Beginning {
+    pub(crate) tx: Tx,
+    pub(crate) folder: PathBuf,
+    pub(crate) min_free_bytes: u64,
+    pub(crate) audit_queue: usize,
+}
+
+impl Writer {
+    /// Starts the task.
+    pub(crate) fn start(beginning: Beginning) -> (Self, tokio::task::JoinHandle<()>) {
+        let (messages, message_queue) = mpsc::channel(JOBS);
+        let (records, record_queue) = mpsc::channel(beginning.audit_queue.clamp(16, 1 << 20));
+        let dropped = Arc::new(AtomicU64::new(0));
+        let task = Task {
+            tx: beginning.tx,
+            messages: message_queue,
+            records: record_queue,
+            dropped: dropped.clone(),
+            folder: beginning.folder,
+            min_free_bytes: beginning.min_free_bytes,
+            pending: Vec::new(),
+            flush_at: None,
+            refusals: Refusals::default(),
+            open: BTreeSet::new(),
+            marked: 0,
+        };
+        (Writer { messages, records, dropped }, tokio::spawn(task.run()))
+    }
+
+    /// Runs a job in a transaction that it may share with others, and answers after the commit.
+    /// A job, once queued, is carried out even if the caller is dropped.
+    pub(crate) async fn run<F, T, E>(&self, doing: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Doing<'t, T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job = Typed { doing: Some(doing), result: None, reply };
+        self.send(Message::Job(Box::new(job))).await?;
+        answer.await.unwrap_or_else(|_| Err(E::from(stopped())))
+    }
+
+    /// Stores an intent (rule A2).
+    pub(crate) async fn intent(&self, event: AuditEvent) -> Result<IntentId, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Intent(event, reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Queues a record; never waits.
+    pub(crate) fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>) {
+        if self.records.try_send(Queued { event, outcome_of }).is_err()
+            && self.dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::error!("the audit's queue is full: records are being dropped and counted");
+        }
+    }
+
+    /// Returns when everything queued before is stored.
+    pub(crate) async fn settle(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Settle(reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Stores what is queued and ends the task. Later calls fail.
+    pub(crate) async fn stop(&self) {
+        // Fails only where the task has ended, which is what is wanted.
+        let _ = self.send(Message::Stop).await;
+    }
+
+    async fn send(&self, message: Message) -> Result<(), StoreError> {
+        self.messages.send(message).await.map_err(|_| stopped())
+    }
+}
+
+fn stopped() -> StoreError {
+    StoreError::new("writing to the directory", "the directory was closed")
+}
+
+/// What shares one commit.
+#[derive(Default)]
+struct Group {
+    jobs: Vec<Box<dyn Job>>,
+    intents: Vec<(AuditEvent, oneshot::Sender<Result<IntentId, StoreError>>)>,
+    settles: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    stop: bool,
+}
+
+impl Group {
+    fn add(&mut self, message: Message) {
+        match message {
+            Message::Job(job) => self.jobs.push(job),
+            Message::Intent(event, reply) => self.intents.push((event, reply)),
+            Message::Settle(reply) => self.settles.push(reply),
+            Message::Stop => self.stop = true,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.jobs.len() + self.intents.len() + self.settles.len()
+    }
+}
+
+struct Task {
+    tx: Tx,
+    messages: mpsc::Receiver<Message>,
+    records: mpsc::Receiver<Queued>,
+    dropped: Arc<AtomicU64>,
+    folder: PathBuf,
+    min_free_bytes: u64,
+    pending: Vec<Queued>,
+    flush_at: Option<Instant>,
+    refusals: Refusals,
+    open: BTreeSet<i64>,
+    marked: i64,
+}
+
+impl Task {
+    async fn run(mut self) {
+        while let Some(group) = self.gather().await {
+            let stop = group.stop;
+            self.write(group).await;
+            if stop {
+                break;
+            }
+        }
+        self.records.close();
+        while let Ok(record) = self.records.try_recv() {
+            self.take(record);
+        }
+        let counts = self.refusals.take_all();
+        self.pending.extend(counts);
+        self.write(Group::default()).await;
+        self.mark(true).await;
+        use sqlx::Connection as _;
+        if let Err(error) = self.tx.connection.close().await {
+            tracing::error!(%error, "closing the directory's writing connection failed");
+        }
+    }
+
+    /// Waits for something to write and takes everything that waits with it. `None` at the end.
+    async fn gather(&mut self) -> Option<Group> {
+        let mut group = Group::default();
+        loop {
+            let wake = match (self.flush_at, self.refusals.next_due()) {
+                (Some(flush), Some(due)) => Some(flush.min(due)),
+                (one, other) => one.or(other),
+            };
+            tokio::select! {
+                biased;
+                message = self.messages.recv() => {
+                    group.add(message?);
+                    while group.len() < GROUP && let Ok(message) = self.messages.try_recv() {
+                        group.add(message);
+                    }
+                    break;
+                }
+                record = self.records.recv(), if self.pending.len() < FLUSH_AT => {
+                    // The queues close together; the other arm says so.
+                    if let Some(record) = record { self.take(record); }
+                    if self.pending.len() >= FLUSH_AT { break; }
+                }
+                () = sleep_until(wake), if wake.is_some() => {
+                    self.take_counts();
+                    if !self.pending.is_empty() { break; }
+                }
+            }
+        }
+        // A settle covers all that was queued before it; else a commit takes a fair share along.
+        let most = if group.settles.is_empty() { FLUSH_AT } else { usize::MAX };
+        let waiting = self.records.len();
+        for _ in 0..waiting {
+            if self.pending.len() >= most {
+                break;
+            }
+            let Ok(record) = self.records.try_recv() else { break };
+            self.take(record);
+        }
+        Some(group)
+    }
+
+    fn take(&mut self, queued: Queued) {
+        if let Some(queued) = self.refusals.pass(queued, Instant::now()) {
+            self.pending.push(queued);
+            self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+        }
+    }
+
+    fn take_counts(&mut self) {
+        let counts = self.refusals.take_due(Instant::now());
+        self.pending.extend(counts);
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            let now = self.tx.clock.now();
+            let mut event = AuditEvent::new(
+                now,
+                AuditKind::Administration,
+                "audit.dropped",
+                AuditOutcome::Failed,
+                "gateway",
+            );
+            event.detail = Some(format!("{dropped} records were lost, because the queue was full"));
+            tracing::error!(dropped, "audit records were lost, because the queue was full");
+            self.pending.push(Queued { event, outcome_of: None });
+        }
+    }
+
+    /// Writes a group and everything pending in one commit, and answers.
+    async fn write(&mut self, mut group: Group) {
+        self.refuse_intents_without_space(&mut group);
+        if self.dropped.load(Ordering::Relaxed) > 0 {
+            self.take_counts();
+        }
+        if group.len() == 0 && self.pending.is_empty() {
+            return;
+        }
+        let before = self.tx.head;
+        match self.commit(&mut group).await {
+            Ok(intents) => {
+                self.remember_open(&intents);
+                self.pending.clear();
+                self.flush_at = None;
+                answer(group, &intents);
+                self.mark(false).await;
+            }
+            Err(error) => {
+                self.tx.head = before;
+                // The records stay and are tried again; the queue behind them is bounded.
+                self.flush_at = Some(Instant::now() + FLUSH_AFTER * 4);
+                tracing::error!(error = %Full(&error), "a commit to the directory failed");
+                let why = Full(&error).to_string();
+                group.jobs.into_iter().for_each(|job| job.finish(Some(&why)));
+                for (_, reply) in group.intents {
+                    let _ = reply.send(Err(failed(&why)));
+                }
+                for reply in group.settles {
+                    let _ = reply.send(Err(failed(&why)));
+                }
+            }
+        }
+    }
+
+    /// Answers the numbers of the intents, in order.
+    async fn commit(&mut self, group: &mut Group) -> Result<Vec<IntentId>, StoreError> {
+        if group.jobs.is_empty() {
+            let (rows, intents) = self.chain_up(group)?;
+            if chain::fits_one_statement(rows.len()) {
+                // One statement is a transaction of its own, and takes the write lock at once.
+                chain::insert(&mut self.tx.connection, &rows).await?;
+                return Ok(intents);
+            }
+            self.execute("BEGIN IMMEDIATE").await?;
+            let stored = chain::insert(&mut self.tx.connection, &rows).await;
+            return self.end(stored.map(|()| intents)).await;
+        }
+        self.execute("BEGIN IMMEDIATE").await?;
+        let done = self.run_jobs(group).await;
+        self.end(done).await
+    }
+
+    async fn run_jobs(&mut self, group: &mut Group) -> Result<Vec<IntentId>, StoreError> {
+        for job in &mut group.jobs {
+            let before = self.tx.head;
+            self.execute("SAVEPOINT job").await?;
+            if !job.run(&mut self.tx).await {
+                self.execute("ROLLBACK TO job").await?;
+                self.tx.head = before;
+            }
+            self.execute("RELEASE job").await?;
+        }
+        let (rows, intents) = self.chain_up(group)?;
+        chain::insert(&mut self.tx.connection, &rows).await?;
+        Ok(intents)
+    }
+
+    async fn end<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let done = match done {
+            Ok(value) => self.execute("COMMIT").await.map(|()| value),
+            Err(error) => Err(error),
+        };
+        if done.is_err() {
+            // Fails where the database has rolled back by itself, which is as good.
+            let _ = self.execute("ROLLBACK").await;
+        }
+        done
+    }
+
+    /// Chains the pending records and then the group's intents.
+    fn chain_up(&mut self, group: &Group) -> Result<(Vec<Row>, Vec<IntentId>), StoreError> {
+        let mut rows = Vec::with_capacity(self.pending.len() + group.intents.len());
+        let mut intents = Vec::with_capacity(group.intents.len());
+        for queued in &self.pending {
+            rows.push(self.tx.head.append(&queued.event, queued.outcome_of)?);
+        }
+        for (event, _) in &group.intents {
+            let row = self.tx.head.append(event, None)?;
+            intents.push(IntentId(row.seq));
+            rows.push(row);
+        }
+        Ok((rows, intents))
+    }
+
+    async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        sqlx::query(sql)
+            .execute(&mut self.tx.connection)
+            .await
+            .map(|_| ())
+            .during("committing to the directory")
+    }
+
+    /// Rule A3: no change begins where the audit may soon find no room.
+    fn refuse_intents_without_space(&self, group: &mut Group) {
+        if group.intents.is_empty() || self.min_free_bytes == 0 {
+            return;
+        }
+        let why = match rustix::fs::statvfs(&self.folder) {
+            Ok(space) if space.f_bavail.saturating_mul(space.f_frsize) >= self.min_free_bytes => {
+                return;
+            }
+            Ok(_) => "too little space is left for the audit".to_owned(),
+            Err(error) => format!("the audit's volume cannot be measured: {error}"),
+        };
+        tracing::error!(why, "changes are refused");
+        for (_, reply) in group.intents.drain(..) {
+            let _ = reply.send(Err(StoreError::new("storing an intent", why.clone())));
+        }
+    }
+
+    fn remember_open(&mut self, intents: &[IntentId]) {
+        for queued in &self.pending {
+            if let Some(intent) = queued.outcome_of {
+                self.open.remove(&intent.0);
+            }
+        }
+        if self.open.len() + intents.len() <= OPEN_INTENTS {
+            self.open.extend(intents.iter().map(|intent| intent.0));
+        }
+    }
+
+    /// Stores up to where every intent has its outcome, so that the next start reads little.
+    async fn mark(&mut self, at_end: bool) {
+        let closed_through = self.open.first().map_or(self.tx.head.seq, |open| open - 1);
+        if self.open.len() >= OPEN_INTENTS || (!at_end && closed_through < self.marked + MARK_EVERY)
+        {
+            return;
+        }
+        self.marked = closed_through;
+        let stored = sqlx::query("UPDATE audit_state SET closed_through = $1")
+            .bind(closed_through)
+            .execute(&mut self.tx.connection)
+            .await;
+        if let Err(error) = stored {
+            // Only the next start becomes slower.
+            tracing::warn!(%error, "the audit's mark was not stored");
+        }
+    }
+}
+
+fn answer(group: Group, intents: &[IntentId]) {
+    for ((_, reply), intent) in group.intents.into_iter().zip(intents) {
+        let _ = reply.send(Ok(*intent));
+    }
+    group.jobs.into_iter().for_each(|job| job.finish(None));
+    for reply in group.settles {
+        let _ = reply.send(Ok(()));
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An error with its causes.
+struct Full<'e>(&'e StoreError);
+
+impl std::fmt::Display for Full<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::error::Error as _;
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source().and_then(std::error::Error::source);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
