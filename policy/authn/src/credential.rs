@@ -95,7 +95,10 @@ impl std::fmt::Debug for Need {
 /// The answer to one credential.
 #[must_use]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one value a login step, taken apart at once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value a login step, taken apart at once"
+)]
 pub enum Outcome {
     /// More is asked of the same user on the same connection.
     Need(Need),

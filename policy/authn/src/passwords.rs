@@ -123,6 +123,9 @@ pub(crate) fn appended_code(text: &str) -> Option<(&str, &str)> {
 pub(crate) struct Hasher {
     slots: Arc<Semaphore>,
     dummy: SecretText,
+    /// Comparisons made, so that tests can tell that they do not depend on the account.
+    #[cfg(test)]
+    pub(crate) compared: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 impl Hasher {
@@ -131,6 +134,8 @@ impl Hasher {
         Hasher {
             slots: Arc::new(Semaphore::new(concurrent.clamp(1, Semaphore::MAX_PERMITS))),
             dummy: SecretText::new(DUMMY),
+            #[cfg(test)]
+            compared: Arc::default(),
         }
     }
 
@@ -138,8 +143,8 @@ impl Hasher {
     #[cfg(test)]
     pub(crate) fn cheap(dummy: SecretText) -> Self {
         Hasher {
-            slots: Arc::new(Semaphore::new(4)),
             dummy,
+            ..Hasher::new(4)
         }
     }
 
@@ -152,14 +157,18 @@ impl Hasher {
     ) -> Result<Judged, StoreError> {
         let real = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.dummy.clone());
-        let judged = self
-            .run(move || {
-                let whole = verify(&hash, presented.expose());
-                let rest =
-                    appended_code(presented.expose()).is_some_and(|(rest, _)| verify(&hash, rest));
-                Judged { whole, rest }
-            })
-            .await?;
+        #[cfg(test)]
+        let compared = self.compared.clone();
+        let verify = move |hash: &SecretText, password: &str| {
+            #[cfg(test)]
+            compared.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            verify(hash, password)
+        };
+        let work = move || Judged {
+            whole: verify(&hash, presented.expose()),
+            rest: appended_code(presented.expose()).is_some_and(|(rest, _)| verify(&hash, rest)),
+        };
+        let judged = self.run(work).await?;
         Ok(if real { judged } else { Judged::default() })
     }
 
@@ -212,4 +221,14 @@ fn verify(hash: &SecretText, password: &str) -> bool {
     let right =
         argon2id().is_ok_and(|argon2| argon2.verify_password(password.as_bytes(), &parsed).is_ok());
     right && plausible
+}
+
+/// Whether the dummy costs what a password of today costs.
+#[cfg(test)]
+pub(crate) fn dummy_is_current() -> bool {
+    let parsed = PasswordHash::new(DUMMY).map(|dummy| Params::try_from(&dummy));
+    let current = |params: &Params| {
+        params.m_cost() == MEMORY_KIB && params.t_cost() == PASSES && params.p_cost() == LANES
+    };
+    matches!(parsed, Ok(Ok(params)) if current(&params))
 }

@@ -206,7 +206,9 @@ pub trait LoginStore: Send + Sync + 'static {
     /// The account with this normalised name.
     async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError>;
 
-    /// The live tickets that fit, as the keyed hashes of the codes that opened them. At most 16.
+    /// The live tickets that fit, as the keyed hashes of the codes that opened them. At most 16. A
+    /// change of any credential, factor or state of the account has ended its tickets in the same
+    /// commit (rule F4).
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError>;
 
     /// Reads counters, in the order asked.

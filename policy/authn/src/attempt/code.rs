@@ -70,7 +70,13 @@ impl AuthnAttempt {
             code,
         };
         let verdict = self.authn.check_code(check).await?;
-        self.record_code(account, !matches!(verdict, Verdict::Refused(_)));
+        match verdict {
+            Verdict::Fresh(_) | Verdict::Ticket(_) => self.record_code(account, true),
+            Verdict::Refused(RefusalReason::WrongCode | RefusalReason::SpentCode) => {
+                self.record_code(account, false);
+            }
+            Verdict::Refused(_) => {}
+        }
         Ok(verdict)
     }
 

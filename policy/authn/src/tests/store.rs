@@ -1,0 +1,246 @@
+//! The store port over maps.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use portcullis_model::{AccountId, CredentialId};
+
+use crate::*;
+
+#[derive(Clone)]
+struct Counter {
+    throttle: Throttle,
+    ends: SystemTime,
+}
+
+struct Ticket {
+    account: AccountId,
+    opening: TicketOpening,
+    ends: SystemTime,
+}
+
+#[derive(Default)]
+struct State {
+    site: Option<SiteLogin>,
+    accounts: HashMap<String, LoginAccount>,
+    tickets: Vec<Ticket>,
+    counters: HashMap<ThrottleKey, Counter>,
+    known: HashSet<(AccountId, String)>,
+    rehashed: Vec<(CredentialId, SecretText)>,
+    down: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct FakeStore(Mutex<State>);
+
+impl FakeStore {
+    fn reach(&self) -> Result<std::sync::MutexGuard<'_, State>, StoreError> {
+        let state = self.0.lock().unwrap();
+        if state.down {
+            Err(StoreError::new("reaching the store", "it is down"))
+        } else {
+            Ok(state)
+        }
+    }
+
+    pub(crate) fn put(&self, account: LoginAccount) {
+        let normal = account.name.normal().to_owned();
+        self.0.lock().unwrap().accounts.insert(normal, account);
+    }
+
+    pub(crate) fn change(&self, name: &str, change: impl FnOnce(&mut LoginAccount)) {
+        change(self.0.lock().unwrap().accounts.get_mut(name).unwrap());
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.0.lock().unwrap().accounts.remove(name).unwrap();
+    }
+
+    pub(crate) fn site(&self, factor_rule: SiteFactorRule, tickets: bool) {
+        self.0.lock().unwrap().site = Some(SiteLogin {
+            factor_rule,
+            tickets,
+        });
+    }
+
+    pub(crate) fn set_down(&self, down: bool) {
+        self.0.lock().unwrap().down = down;
+    }
+
+    pub(crate) fn know(&self, account: i64, address: &str) {
+        self.0
+            .lock()
+            .unwrap()
+            .known
+            .insert((AccountId(account), address.to_owned()));
+    }
+
+    pub(crate) fn rehashed(&self) -> Vec<(CredentialId, SecretText)> {
+        self.0.lock().unwrap().rehashed.clone()
+    }
+
+    pub(crate) fn tickets(&self) -> usize {
+        self.0.lock().unwrap().tickets.len()
+    }
+
+    pub(crate) fn count_of(&self, key: &ThrottleKey) -> u32 {
+        self.0
+            .lock()
+            .unwrap()
+            .counters
+            .get(key)
+            .map_or(0, |counter| counter.throttle.count)
+    }
+
+    pub(crate) fn counters(&self) -> usize {
+        self.0.lock().unwrap().counters.len()
+    }
+
+    /// Admission: one transaction that spends, opens and enrols, or changes nothing.
+    pub(crate) fn admit(
+        &self,
+        proof: &AuthenticatedPrincipal,
+        now: SystemTime,
+    ) -> Result<(), RefusalReason> {
+        let mut state = self.0.lock().unwrap();
+        let account = state
+            .accounts
+            .get_mut(proof.name().normal())
+            .ok_or(RefusalReason::Cut)?;
+        if account.id != proof.account() || account.cut_epoch > proof.cut_epoch() {
+            return Err(RefusalReason::Cut);
+        }
+        if let Some(spend) = proof.spend() {
+            let totp = account.totp.as_mut().ok_or(RefusalReason::Cut)?;
+            if totp.credential != spend.totp {
+                return Err(RefusalReason::Cut);
+            }
+            if totp.last_step >= spend.step {
+                return Err(RefusalReason::SpentCode);
+            }
+            totp.last_step = spend.step;
+        }
+        let id = account.id;
+        if let Some(opening) = proof.ticket() {
+            let ends = now + Duration::from_secs(opening.life_seconds.into());
+            state.tickets.push(Ticket {
+                account: id,
+                opening: opening.clone(),
+                ends,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl LoginStore for FakeStore {
+    async fn site_login(&self) -> Result<SiteLogin, StoreError> {
+        let default = SiteLogin {
+            factor_rule: SiteFactorRule::Everyone,
+            tickets: true,
+        };
+        Ok(self.reach()?.site.clone().unwrap_or(default))
+    }
+
+    async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError> {
+        Ok(self.reach()?.accounts.get(normal).cloned())
+    }
+
+    async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {
+        let state = self.reach()?;
+        let live = state.tickets.iter().filter(|ticket| {
+            ticket.account == query.account
+                && ticket.opening.first == query.first
+                && ticket.opening.scope == query.scope
+                && ticket.opening.address == query.address
+                && ticket.ends > query.now
+        });
+        Ok(live
+            .map(|ticket| ticket.opening.code_hash.clone())
+            .collect())
+    }
+
+    async fn throttles(
+        &self,
+        keys: &[ThrottleKey],
+        now: SystemTime,
+    ) -> Result<Vec<Throttle>, StoreError> {
+        let state = self.reach()?;
+        let read = |key| {
+            let Some(counter) = state.counters.get(key) else {
+                return Throttle::default();
+            };
+            let count = if counter.ends > now {
+                counter.throttle.count
+            } else {
+                0
+            };
+            Throttle {
+                count,
+                ..counter.throttle
+            }
+        };
+        Ok(keys.iter().map(read).collect())
+    }
+
+    async fn count_failure(
+        &self,
+        key: &ThrottleKey,
+        window: Duration,
+        now: SystemTime,
+    ) -> Result<Throttle, StoreError> {
+        let mut state = self.reach()?;
+        let fresh = Counter {
+            throttle: Throttle::default(),
+            ends: now + window,
+        };
+        let counter = state
+            .counters
+            .entry(key.clone())
+            .or_insert_with(|| fresh.clone());
+        if counter.ends <= now {
+            counter.throttle.count = 0;
+            counter.ends = now + window;
+        }
+        counter.throttle.count += 1;
+        Ok(counter.throttle)
+    }
+
+    async fn close_key(&self, key: &ThrottleKey, until: SystemTime) -> Result<(), StoreError> {
+        let mut state = self.reach()?;
+        let fresh = Counter {
+            throttle: Throttle::default(),
+            ends: until,
+        };
+        let counter = state.counters.entry(key.clone()).or_insert(fresh);
+        counter.throttle.closed_until = Some(until);
+        Ok(())
+    }
+
+    async fn reset_throttle(&self, key: &ThrottleKey) -> Result<(), StoreError> {
+        self.reach()?.counters.remove(key);
+        Ok(())
+    }
+
+    async fn knows_address(
+        &self,
+        account: AccountId,
+        address: &str,
+        _now: SystemTime,
+    ) -> Result<bool, StoreError> {
+        Ok(self.reach()?.known.contains(&(account, address.to_owned())))
+    }
+
+    async fn rehash(
+        &self,
+        credential: CredentialId,
+        _version: i64,
+        hash: &SecretText,
+    ) -> Result<(), StoreError> {
+        self.reach()?.rehashed.push((credential, hash.clone()));
+        Ok(())
+    }
+}
