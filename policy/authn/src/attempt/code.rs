@@ -38,7 +38,7 @@ impl AuthnAttempt {
                 if proven.first == FirstFactor::Key {
                     let again = PendingCode {
                         first: Ok(proven),
-                        missing: reason,
+                        missing: None,
                     };
                     self.stage = Stage::Code(Box::new(again));
                 }

@@ -87,8 +87,8 @@ enum Stage {
 struct PendingCode {
     /// What was proven; or the reason of the refusal that follows whatever code comes (rule L3).
     first: Result<Proven, RefusalReason>,
-    /// What it means if the login ends here.
-    missing: RefusalReason,
+    /// What it means if the login ends here; none where that was told and counted already.
+    missing: Option<RefusalReason>,
 }
 
 /// A first factor that was right.
@@ -308,15 +308,16 @@ impl AuthnAttempt {
 
     /// Forgets what was proven. A login that waited for its code has failed herewith.
     fn start_over(&mut self) {
-        if let Stage::Code(pending) = std::mem::take(&mut self.stage) {
-            self.failures = self.failures.saturating_add(1);
-            let reason = pending.first.err().unwrap_or(pending.missing);
-            self.record_refusal(reason);
-            if counts(reason, self.by_key)
-                && let Some(who) = self.subject.clone()
-            {
-                self.authn.throttles.owe(who);
-            }
+        let Stage::Code(pending) = std::mem::take(&mut self.stage) else {
+            return;
+        };
+        let Some(reason) = pending.first.err().or(pending.missing) else {
+            return;
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.record_refusal(reason);
+        if let Some(who) = self.subject.clone().filter(|_| counts(reason, self.by_key)) {
+            self.authn.throttles.owe(who);
         }
     }
 
@@ -370,6 +371,7 @@ impl AuthnAttempt {
         let by_key = first
             .as_ref()
             .is_ok_and(|proven| proven.first == FirstFactor::Key);
+        let missing = Some(missing);
         self.stage = Stage::Code(Box::new(PendingCode { first, missing }));
         Ok(Step::Need(Need::Code {
             first_proven: by_key,

@@ -321,3 +321,37 @@ async fn unknown_keys_of_one_connection_count_once() {
     };
     assert_eq!(world.store.count_of(&pair), 1);
 }
+
+// rule B1: a mistyped code after a key is one failure, also when the client then leaves
+#[tokio::test(start_paused = true)]
+async fn a_wrong_code_after_a_key_counts_once() {
+    let world = World::new();
+    world.add(1, "admin", true);
+    give_key(&world, "admin", key(1), false);
+    let mut attempt = world.attempt();
+    let _ = attempt.submit("admin", signed(1)).await;
+    refused(attempt.submit("admin", code(&world.wrong_code())).await);
+    drop(attempt);
+    let mut attempt = world.attempt();
+    let _ = attempt.submit("admin", signed(1)).await;
+    drop(attempt);
+    world
+        .authn
+        .throttles
+        .settle(world.clock.now())
+        .await
+        .unwrap();
+    let pair = ThrottleKey::Pair {
+        name: "admin".to_owned(),
+        address: OFFICE.to_owned(),
+    };
+    assert_eq!(
+        world.store.count_of(&pair),
+        1,
+        "nor is a key without its code a failure"
+    );
+    assert_eq!(
+        world.events.reasons(),
+        [RefusalReason::WrongCode, RefusalReason::CodeMissing]
+    );
+}
