@@ -194,6 +194,8 @@ pub(crate) fn read_full(file: BorrowedFd<'_>, offset: u64, buffer: &mut [u8]) ->
 
 /// Writes all of the data.
 pub(crate) fn write_full(file: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::Result<()> {
+    // The kernel's answer to an offset that it cannot name would be another.
+    position(offset, data.len()).ok_or(Errno::FBIG)?;
     let mut done = 0;
     while let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
         let at = position(offset, done).ok_or(Errno::FBIG)?;

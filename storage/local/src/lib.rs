@@ -35,3 +35,6 @@ mod walk;
 pub use config::{LocalConfig, OpenError};
 pub use hidden::{HiddenEntry, HiddenReason};
 pub use storage::LocalStorage;
+
+#[cfg(test)]
+mod tests;

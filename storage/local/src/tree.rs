@@ -232,9 +232,15 @@ impl Tree {
     /// Opens a path in the disk's forms. The kernel answers EAGAIN where it cannot tell, because
     /// of a rename elsewhere, whether the path stays beneath the root.
     fn open_beneath(&self, relative: &OsStr, flags: OFlags) -> io::Result<OwnedFd> {
+        // A mere place takes no other flags: openat2 refuses them.
+        let safe = if flags.contains(OFlags::PATH) {
+            OFlags::NOFOLLOW | OFlags::CLOEXEC
+        } else {
+            SAFE
+        };
         let mut answer = Err(Errno::AGAIN);
         for _ in 0..RACES {
-            answer = openat2(&self.root, relative, flags | SAFE, Mode::empty(), BENEATH);
+            answer = openat2(&self.root, relative, flags | safe, Mode::empty(), BENEATH);
             if !matches!(answer, Err(Errno::AGAIN | Errno::INTR)) {
                 break;
             }
