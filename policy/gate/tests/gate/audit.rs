@@ -35,7 +35,9 @@ async fn a_change_has_an_intent_and_an_outcome() {
             assert_eq!(outcomes, 1, "{event:?}");
         }
     }
-    let upload = events.iter().find(|(event, of)| event.action == "upload" && of.is_some());
+    let upload = events
+        .iter()
+        .find(|(event, of)| event.action == "upload" && of.is_some());
     assert_eq!(upload.unwrap().0.bytes, Some(5));
 }
 
@@ -48,13 +50,23 @@ async fn without_audit_nothing_changes() {
     put(&fs, "/a", b"1").await.unwrap();
     site.audit.failing.store(true, Ordering::SeqCst);
     assert_eq!(put(&fs, "/b", b"2").await, Err(FsError::AuditUnavailable));
-    assert_eq!(fs.remove_file(&path("/a")).await, Err(FsError::AuditUnavailable));
+    assert_eq!(
+        fs.remove_file(&path("/a")).await,
+        Err(FsError::AuditUnavailable)
+    );
     let renamed = fs.rename(&path("/a"), &path("/c"), false).await;
     assert_eq!(renamed, Err(FsError::AuditUnavailable));
-    assert_eq!(fs.make_dir(&path("/d")).await, Err(FsError::AuditUnavailable));
+    assert_eq!(
+        fs.make_dir(&path("/d")).await,
+        Err(FsError::AuditUnavailable)
+    );
     assert_eq!(get(&fs, "/a").await.unwrap(), b"1");
     site.audit.failing.store(false, Ordering::SeqCst);
-    assert_eq!(names(&fs, "/").await.unwrap(), ["a", "b"], "b is the kept partial");
+    assert_eq!(
+        names(&fs, "/").await.unwrap(),
+        ["a", "b"],
+        "b is the kept partial"
+    );
 }
 
 // rule A2: a change decides again once its intent is stored, so that a right revoked meanwhile is
@@ -73,7 +85,8 @@ async fn a_right_revoked_while_the_intent_is_stored_is_not_used() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
-    site.policy.edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Read, true)]);
+    site.policy
+        .edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Read, true)]);
     site.touch().await;
     drop(held);
     assert_eq!(removing.await.unwrap(), Err(FsError::PermissionDenied));
@@ -91,8 +104,14 @@ async fn denials_and_reads_are_recorded() {
     site.audit.events.lock().unwrap().clear();
     get(&fs, "/a").await.unwrap();
     fs.stat(&path("/a")).await.unwrap();
-    assert_eq!(fs.remove_file(&path("/a")).await, Err(FsError::PermissionDenied));
-    assert_eq!(fs.open(&path("/n"), WRITE).await.err(), Some(FsError::PermissionDenied));
+    assert_eq!(
+        fs.remove_file(&path("/a")).await,
+        Err(FsError::PermissionDenied)
+    );
+    assert_eq!(
+        fs.open(&path("/n"), WRITE).await.err(),
+        Some(FsError::PermissionDenied)
+    );
     let expected = ["download done", "delete denied", "create denied"];
     assert_eq!(site.audit.file_events(), expected);
 }

@@ -26,13 +26,20 @@ async fn a_disable_closes_every_socket_of_the_account_and_no_other() {
     let report = site.disable_ana().await;
 
     assert_eq!(report.sessions_ended, 10);
-    assert!(wires.iter().all(|wire| wire.aborted.load(Ordering::SeqCst) == 1));
+    assert!(
+        wires
+            .iter()
+            .all(|wire| wire.aborted.load(Ordering::SeqCst) == 1)
+    );
     assert_eq!(other.aborted.load(Ordering::SeqCst), 0);
     assert!(sessions.iter().all(|session| !session.is_live()));
     let reason = sessions[0].connection().end_reason();
     assert_eq!(reason, Some(EndReason::Cut(CutReason::AccountDisabled)));
     assert!(bo.is_live());
-    assert_eq!(sessions[0].fs().stat(&path("/")).await, Err(FsError::SessionEnded));
+    assert_eq!(
+        sessions[0].fs().stat(&path("/")).await,
+        Err(FsError::SessionEnded)
+    );
 }
 
 // rule C5: only the sessions that rest on the credential end with it.
@@ -42,7 +49,9 @@ async fn removing_a_key_ends_the_sessions_opened_with_it() {
     let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
     let name = "account1".parse().unwrap();
     let fingerprint = String::new();
-    let report = site.administer(AdminChange::KeyRemove { name, fingerprint }).await;
+    let report = site
+        .administer(AdminChange::KeyRemove { name, fingerprint })
+        .await;
     assert_eq!(report.sessions_ended, 1);
     assert!(!ana.is_live());
     assert!(bo.is_live());
@@ -55,10 +64,15 @@ async fn a_cut_during_admission_is_not_lost() {
     let inner = site.clone();
     let runtime = tokio::runtime::Handle::current();
     *site.policy.during_admission.lock().unwrap() = Some(Box::new(move || {
-        std::thread::spawn(move || runtime.block_on(inner.disable_ana())).join().unwrap();
+        std::thread::spawn(move || runtime.block_on(inner.disable_ana()))
+            .join()
+            .unwrap();
     }));
     let wire: Arc<Wire> = Arc::default();
-    assert_eq!(site.try_login(ANA, &wire).await.err(), Some(RefusalReason::Cut));
+    assert_eq!(
+        site.try_login(ANA, &wire).await.err(),
+        Some(RefusalReason::Cut)
+    );
     assert_eq!(wire.aborted.load(Ordering::SeqCst), 1);
     assert!(site.gate.sessions().is_empty());
 }
@@ -82,7 +96,10 @@ async fn a_risen_epoch_ends_the_session_at_its_next_operation() {
     let session = site.login(ANA).await;
     site.policy.edit(ANA, |ana| ana.cut_epoch += 1);
     site.touch().await;
-    assert_eq!(session.fs().stat(&path("/")).await, Err(FsError::SessionEnded));
+    assert_eq!(
+        session.fs().stat(&path("/")).await,
+        Err(FsError::SessionEnded)
+    );
     assert!(!session.is_live());
 }
 
@@ -102,8 +119,14 @@ async fn a_changed_grant_reaches_the_open_session_and_its_open_handles() {
     site.touch().await;
 
     assert_eq!(reading.try_read_at(0, &mut buffer), None);
-    assert_eq!(reading.read_at(0, &mut buffer).await, Err(FsError::PermissionDenied));
-    assert_eq!(writing.write_at(0, b"x").await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        reading.read_at(0, &mut buffer).await,
+        Err(FsError::PermissionDenied)
+    );
+    assert_eq!(
+        writing.write_at(0, b"x").await,
+        Err(FsError::PermissionDenied)
+    );
     assert_eq!(get(&fs, "/a.txt").await, Err(FsError::NotFound));
     assert!(session.is_live());
 }
@@ -126,7 +149,9 @@ async fn an_untouched_session_keeps_its_view() {
 async fn a_lost_protocol_flag_cuts_at_once() {
     let site = Site::new(&[]);
     let session = site.login(ANA).await;
-    site.policy.edit(ANA, |ana| ana.protocols = ProtocolSet::ALL.without(Protocol::Sftp));
+    site.policy.edit(ANA, |ana| {
+        ana.protocols = ProtocolSet::ALL.without(Protocol::Sftp)
+    });
     let report = site
         .administer(AdminChange::UserSet {
             name: "account1".parse().unwrap(),
@@ -166,9 +191,16 @@ async fn the_sweep_applies_what_nobody_announced() {
     let runner = tokio::spawn(site.gate.clone().run());
     tokio::time::sleep(Duration::from_millis(10)).await;
     let session = site.login(ANA).await;
-    let cuts = vec![Cut { target: CutTarget::Account(ANA), reason: CutReason::AccountDisabled }];
+    let cuts = vec![Cut {
+        target: CutTarget::Account(ANA),
+        reason: CutReason::AccountDisabled,
+    }];
     let version = site.policy.next_version();
-    site.policy.outbox.lock().unwrap().push(Change { version, cuts, ..Change::default() });
+    site.policy.outbox.lock().unwrap().push(Change {
+        version,
+        cuts,
+        ..Change::default()
+    });
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!session.is_live());
     let again = site.login(ANA).await;
@@ -184,11 +216,15 @@ async fn a_cancelled_caller_still_cuts() {
     let session = site.login(ANA).await;
     let name = "account1".parse().unwrap();
     let actor = portcullis_gate::admin::Actor::CommandLine { uid: 0 };
-    let change = site.gate.administer(actor, AdminChange::UserDisable { name });
+    let change = site
+        .gate
+        .administer(actor, AdminChange::UserDisable { name });
     let mut change = Box::pin(change);
     // One poll: the task is started and the caller goes away.
     let waker = std::task::Waker::noop();
-    let _ = change.as_mut().poll(&mut std::task::Context::from_waker(waker));
+    let _ = change
+        .as_mut()
+        .poll(&mut std::task::Context::from_waker(waker));
     drop(change);
     for _ in 0..100 {
         tokio::task::yield_now().await;

@@ -23,7 +23,10 @@ async fn filled(grants: &[(&'static str, AccessLevel, bool)]) -> Site {
 
 #[tokio::test]
 async fn a_listing_holds_what_is_visible_and_nothing_else() {
-    let grants = [("/in", AccessLevel::Read, true), ("/way/to", AccessLevel::List, true)];
+    let grants = [
+        ("/in", AccessLevel::Read, true),
+        ("/way/to", AccessLevel::List, true),
+    ];
     let site = filled(&grants).await;
     let session = site.login(ANA).await;
     let fs = session.fs();
@@ -56,10 +59,19 @@ async fn refusals_read_denied_only_about_what_is_visible() {
     assert_eq!(get(&fs, "/in/none").await, Err(FsError::NotFound));
     assert_eq!(get(&fs, "/out/f").await, Err(FsError::NotFound));
     assert_eq!(get(&fs, "/out/none").await, Err(FsError::NotFound));
-    assert_eq!(put(&fs, "/in/new", b"").await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        put(&fs, "/in/new", b"").await,
+        Err(FsError::PermissionDenied)
+    );
     assert_eq!(put(&fs, "/out/new", b"").await, Err(FsError::NotFound));
-    assert_eq!(fs.remove_file(&path("/in/f")).await, Err(FsError::PermissionDenied));
-    assert_eq!(fs.remove_file(&path("/out/f")).await, Err(FsError::NotFound));
+    assert_eq!(
+        fs.remove_file(&path("/in/f")).await,
+        Err(FsError::PermissionDenied)
+    );
+    assert_eq!(
+        fs.remove_file(&path("/out/f")).await,
+        Err(FsError::NotFound)
+    );
 }
 
 // rule D3's neighbour: a root view is `/` for its account, and nothing above it exists.
@@ -72,7 +84,10 @@ async fn a_root_view_is_the_root() {
     assert_eq!(names(&fs, "/").await.unwrap(), ["f", "sub"]);
     assert_eq!(get(&fs, "/sub/f").await.unwrap(), b"/in/sub/f");
     assert_eq!(fs.stat(&path("/out")).await, Err(FsError::NotFound));
-    assert_eq!(fs.remove_dir(&path("/")).await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        fs.remove_dir(&path("/")).await,
+        Err(FsError::PermissionDenied)
+    );
     let renamed = fs.rename(&path("/"), &path("/x"), false).await;
     assert_eq!(renamed, Err(FsError::PermissionDenied));
 }
@@ -120,7 +135,8 @@ async fn publishing_decides_again() {
     let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
     let file = ana.fs().open(&path("/a"), WRITE).await.unwrap();
     file.write_at(0, b"text").await.unwrap();
-    site.policy.edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Read, true)]);
+    site.policy
+        .edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Read, true)]);
     site.touch().await;
     assert_eq!(file.close().await, Err(FsError::PermissionDenied));
     assert_eq!(bo.fs().stat(&path("/a")).await, Err(FsError::NotFound));
@@ -137,7 +153,11 @@ async fn a_conflict_keeps_the_partial() {
     assert_eq!(file.close().await, Err(FsError::AlreadyExists));
     assert_eq!(get(&ana.fs(), "/a").await.unwrap(), b"theirs");
     bo.fs().remove_file(&path("/a")).await.unwrap();
-    assert_eq!(ana.fs().stat(&path("/a")).await.unwrap().size, 4, "the partial was kept");
+    assert_eq!(
+        ana.fs().stat(&path("/a")).await.unwrap().size,
+        4,
+        "the partial was kept"
+    );
 }
 
 // rule U4: overwriting replaces the file that was opened and no other.
@@ -160,7 +180,10 @@ async fn overwriting_stages_a_new_version() {
     let site = Site::new(&[("/", AccessLevel::Full, true)]);
     let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
     put(&bo.fs(), "/a", b"0123456789").await.unwrap();
-    let open = OpenOptions { write: true, ..OpenOptions::default() };
+    let open = OpenOptions {
+        write: true,
+        ..OpenOptions::default()
+    };
     let file = ana.fs().open(&path("/a"), open).await.unwrap();
     file.write_at(0, b"ab").await.unwrap();
     file.write_at(5, b"cd").await.unwrap();
@@ -177,17 +200,28 @@ async fn appending_and_resuming_are_in_place() {
     let fs = session.fs();
     put(&fs, "/a", b"01234").await.unwrap();
     let before = fs.stat(&path("/a")).await.unwrap().identity;
-    let append = OpenOptions { write: true, append: true, create: true, ..OpenOptions::default() };
+    let append = OpenOptions {
+        write: true,
+        append: true,
+        create: true,
+        ..OpenOptions::default()
+    };
     let file = fs.open(&path("/a"), append).await.unwrap();
     file.write_at(5, b"56").await.unwrap();
     file.close().await.unwrap();
-    let resume = OpenOptions { write: true, ..OpenOptions::default() };
+    let resume = OpenOptions {
+        write: true,
+        ..OpenOptions::default()
+    };
     let file = fs.open(&path("/a"), resume).await.unwrap();
     file.write_at(7, b"789").await.unwrap();
     file.close().await.unwrap();
     assert_eq!(get(&fs, "/a").await.unwrap(), b"0123456789");
     assert_eq!(fs.stat(&path("/a")).await.unwrap().identity, before);
-    let cut = NewAttributes { size: Some(3), ..NewAttributes::default() };
+    let cut = NewAttributes {
+        size: Some(3),
+        ..NewAttributes::default()
+    };
     fs.set_attributes(&path("/a"), cut).await.unwrap();
     assert_eq!(get(&fs, "/a").await.unwrap(), b"012");
 }
@@ -205,8 +239,16 @@ async fn a_partial_is_shown_to_its_account_and_can_be_resumed() {
     assert_eq!(fs.stat(&path("/a")).await.unwrap().size, 4);
     assert_eq!(names(&fs, "/").await.unwrap(), ["a"]);
     assert_eq!(names(&bo.fs(), "/").await.unwrap(), Vec::<String>::new());
-    assert_eq!(fs.open(&path("/a"), READ).await.err(), Some(FsError::PermissionDenied));
-    let resume = OpenOptions { write: true, append: true, create: true, ..OpenOptions::default() };
+    assert_eq!(
+        fs.open(&path("/a"), READ).await.err(),
+        Some(FsError::PermissionDenied)
+    );
+    let resume = OpenOptions {
+        write: true,
+        append: true,
+        create: true,
+        ..OpenOptions::default()
+    };
     let file = fs.open(&path("/a"), resume).await.unwrap();
     file.write_at(4, b" and half").await.unwrap();
     file.close().await.unwrap();
@@ -223,16 +265,24 @@ async fn own_uploads_can_be_changed_for_a_while() {
     let session = site.login(ANA).await;
     let fs = session.fs();
     put(&fs, "/mine.part", b"1").await.unwrap();
-    fs.rename(&path("/mine.part"), &path("/mine"), false).await.unwrap();
+    fs.rename(&path("/mine.part"), &path("/mine"), false)
+        .await
+        .unwrap();
     put(&fs, "/mine", b"2").await.unwrap();
-    assert_eq!(put(&fs, "/theirs", b"y").await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        put(&fs, "/theirs", b"y").await,
+        Err(FsError::PermissionDenied)
+    );
     let moved = fs.rename(&path("/theirs"), &path("/stolen"), false).await;
     assert_eq!(moved, Err(FsError::PermissionDenied));
     // A second connection of the same principal, credential and address shares the list.
     let second = site.login(ANA).await;
     put(&second.fs(), "/mine", b"3").await.unwrap();
     *site.clock.0.lock().unwrap() += Duration::from_secs(16 * 60);
-    assert_eq!(put(&second.fs(), "/mine", b"4").await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        put(&second.fs(), "/mine", b"4").await,
+        Err(FsError::PermissionDenied)
+    );
     assert_eq!(get(&second.fs(), "/mine").await.unwrap(), b"3");
 }
 
@@ -243,7 +293,10 @@ async fn a_replaced_file_is_not_ones_own() {
     let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
     put(&ana.fs(), "/a", b"1").await.unwrap();
     put(&bo.fs(), "/a", b"2").await.unwrap();
-    assert_eq!(put(&ana.fs(), "/a", b"3").await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        put(&ana.fs(), "/a", b"3").await,
+        Err(FsError::PermissionDenied)
+    );
 }
 
 // The level's "own" holds within one folder.
@@ -253,7 +306,9 @@ async fn an_own_upload_is_not_moved_elsewhere() {
     let session = site.login(ANA).await;
     let fs = session.fs();
     put(&fs, "/in/mine", b"1").await.unwrap();
-    let moved = fs.rename(&path("/in/mine"), &path("/in/sub/mine"), false).await;
+    let moved = fs
+        .rename(&path("/in/mine"), &path("/in/sub/mine"), false)
+        .await;
     assert_eq!(moved, Err(FsError::PermissionDenied));
 }
 
@@ -268,7 +323,9 @@ async fn a_rename_replaces_only_what_it_may_and_only_if_asked() {
     let asked = fs.rename(&path("/in/mine"), &path("/in/f"), true).await;
     assert_eq!(asked, Err(FsError::PermissionDenied));
     put(&fs, "/in/other", b"2").await.unwrap();
-    fs.rename(&path("/in/mine"), &path("/in/other"), true).await.unwrap();
+    fs.rename(&path("/in/mine"), &path("/in/other"), true)
+        .await
+        .unwrap();
     assert_eq!(get(&fs, "/in/other").await.unwrap(), b"1");
 }
 
@@ -297,8 +354,12 @@ async fn a_handle_with_a_lost_write_is_not_published() {
     file.write_at(0, b"one").await.unwrap();
     site.policy.edit(ANA, |ana| ana.grants.clear());
     site.touch().await;
-    assert_eq!(file.write_at(3, b"two").await, Err(FsError::PermissionDenied));
-    site.policy.edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Full, true)]);
+    assert_eq!(
+        file.write_at(3, b"two").await,
+        Err(FsError::PermissionDenied)
+    );
+    site.policy
+        .edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Full, true)]);
     site.touch().await;
     assert_eq!(file.close().await, Err(FsError::PermissionDenied));
     assert_eq!(bo.fs().stat(&path("/a")).await, Err(FsError::NotFound));
@@ -308,7 +369,10 @@ async fn a_handle_with_a_lost_write_is_not_published() {
 async fn an_exclusive_open_does_not_tell_of_hidden_files() {
     let site = filled(&[("/in", AccessLevel::Write, true)]).await;
     let session = site.login(ANA).await;
-    let exclusive = OpenOptions { exclusive: true, ..WRITE };
+    let exclusive = OpenOptions {
+        exclusive: true,
+        ..WRITE
+    };
     let opened = session.fs().open(&path("/in/f"), exclusive).await.err();
     assert_eq!(opened, Some(FsError::PermissionDenied));
     assert_eq!(names(&session.fs(), "/in").await.unwrap(), ["sub"]);
@@ -322,12 +386,24 @@ async fn the_wrong_kind_of_handle_is_refused() {
     let reading = fs.open(&path("/in/f"), READ).await.unwrap();
     assert_eq!(reading.write_at(0, b"x").await, Err(FsError::WrongHandle));
     let writing = fs.open(&path("/new"), WRITE).await.unwrap();
-    assert_eq!(writing.read_at(0, &mut [0; 4]).await, Err(FsError::WrongHandle));
+    assert_eq!(
+        writing.read_at(0, &mut [0; 4]).await,
+        Err(FsError::WrongHandle)
+    );
     writing.close().await.unwrap();
     assert_eq!(writing.write_at(0, b"x").await, Err(FsError::WrongHandle));
-    assert_eq!(fs.open(&path("/in"), READ).await.err(), Some(FsError::IsAFolder));
-    assert_eq!(fs.list(&path("/in/f")).await.err(), Some(FsError::NotAFolder));
-    assert_eq!(fs.remove_dir(&path("/in/f")).await, Err(FsError::NotAFolder));
+    assert_eq!(
+        fs.open(&path("/in"), READ).await.err(),
+        Some(FsError::IsAFolder)
+    );
+    assert_eq!(
+        fs.list(&path("/in/f")).await.err(),
+        Some(FsError::NotAFolder)
+    );
+    assert_eq!(
+        fs.remove_dir(&path("/in/f")).await,
+        Err(FsError::NotAFolder)
+    );
     assert_eq!(fs.remove_file(&path("/in")).await, Err(FsError::IsAFolder));
     assert_eq!(fs.remove_dir(&path("/in")).await, Err(FsError::NotEmpty));
 }
@@ -335,7 +411,11 @@ async fn the_wrong_kind_of_handle_is_refused() {
 // rule D4: free space is for administrators of the folder.
 #[tokio::test]
 async fn free_space_is_a_fixed_answer_for_others() {
-    let site = filled(&[("/in", AccessLevel::Full, true), ("/out", AccessLevel::Admin, true)]).await;
+    let site = filled(&[
+        ("/in", AccessLevel::Full, true),
+        ("/out", AccessLevel::Admin, true),
+    ])
+    .await;
     let session = site.login(ANA).await;
     let fs = session.fs();
     assert_eq!(fs.space(&path("/in")).await.unwrap().total, 1 << 50);

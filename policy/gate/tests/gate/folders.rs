@@ -21,7 +21,11 @@ async fn filled(grants: &[(&'static str, AccessLevel, bool)]) -> Site {
 async fn a_move_is_journalled_and_ended() {
     let site = filled(&[("/", AccessLevel::Full, true)]).await;
     let session = site.login(ANA).await;
-    session.fs().rename(&path("/a/b"), &path("/d/b"), false).await.unwrap();
+    session
+        .fs()
+        .rename(&path("/a/b"), &path("/d/b"), false)
+        .await
+        .unwrap();
     assert_eq!(get(&session.fs(), "/d/b/f").await.unwrap(), b"f");
     let moves = site.policy.moves.lock().unwrap().clone();
     assert_eq!(moves, [(path("/a/b"), path("/d/b"), Some(true))]);
@@ -31,7 +35,10 @@ async fn a_move_is_journalled_and_ended() {
 #[tokio::test]
 async fn a_crashed_move_is_ended_as_the_disk_says() {
     let site = filled(&[]).await;
-    let open = [(path("/gone"), path("/d"), None), (path("/a"), path("/nowhere"), None)];
+    let open = [
+        (path("/gone"), path("/d"), None),
+        (path("/a"), path("/nowhere"), None),
+    ];
     *site.policy.moves.lock().unwrap() = open.to_vec();
     site.gate.recover().await.unwrap();
     let moves = site.policy.moves.lock().unwrap();
@@ -48,10 +55,17 @@ async fn what_stands_on_a_folder_guards_it() {
     let fs = session.fs();
     let moved = fs.rename(&path("/a/b"), &path("/d/b"), false).await;
     assert_eq!(moved, Err(FsError::PermissionDenied));
-    assert_eq!(fs.remove_dir(&path("/a/b/c")).await, Err(FsError::PermissionDenied));
-    site.policy.edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Admin, true)]);
+    assert_eq!(
+        fs.remove_dir(&path("/a/b/c")).await,
+        Err(FsError::PermissionDenied)
+    );
+    site.policy.edit(ANA, |ana| {
+        ana.grants = vec![("/", AccessLevel::Admin, true)]
+    });
     site.touch().await;
-    fs.rename(&path("/a/b"), &path("/d/b"), false).await.unwrap();
+    fs.rename(&path("/a/b"), &path("/d/b"), false)
+        .await
+        .unwrap();
 }
 
 // rule D1: what stood on a removed folder is gone with it.
@@ -78,11 +92,19 @@ async fn a_fence_below_refuses_the_move() {
 // A grant that does not reach subfolders does not let their content move.
 #[tokio::test]
 async fn a_non_recursive_grant_moves_empty_folders_only() {
-    let grants = [("/a", AccessLevel::Full, false), ("/d", AccessLevel::Full, true)];
+    let grants = [
+        ("/a", AccessLevel::Full, false),
+        ("/d", AccessLevel::Full, true),
+    ];
     let site = filled(&grants).await;
-    site.policy.edit(ANA, |ana| ana.grants.push(("/a/b", AccessLevel::List, false)));
+    site.policy.edit(ANA, |ana| {
+        ana.grants.push(("/a/b", AccessLevel::List, false))
+    });
     let session = site.login(ANA).await;
-    let moved = session.fs().rename(&path("/a/b"), &path("/d/b"), false).await;
+    let moved = session
+        .fs()
+        .rename(&path("/a/b"), &path("/d/b"), false)
+        .await;
     assert_eq!(moved, Err(FsError::PermissionDenied));
 }
 
@@ -93,17 +115,30 @@ async fn a_folder_does_not_move_into_itself_or_over_something() {
     let fs = session.fs();
     let inside = fs.rename(&path("/a"), &path("/a/b/c/a"), false).await;
     assert_eq!(inside, Err(FsError::IntoItself));
-    assert_eq!(fs.rename(&path("/a"), &path("/d"), false).await, Err(FsError::AlreadyExists));
-    assert_eq!(fs.rename(&path("/a"), &path("/d"), true).await, Err(FsError::AlreadyExists));
+    assert_eq!(
+        fs.rename(&path("/a"), &path("/d"), false).await,
+        Err(FsError::AlreadyExists)
+    );
+    assert_eq!(
+        fs.rename(&path("/a"), &path("/d"), true).await,
+        Err(FsError::AlreadyExists)
+    );
 }
 
 // Nobody can rename or delete the very folder that was granted to them.
 #[tokio::test]
 async fn the_granted_folder_itself_stays() {
-    let site = filled(&[("/a/b", AccessLevel::Full, true), ("/d", AccessLevel::Full, true)]).await;
+    let site = filled(&[
+        ("/a/b", AccessLevel::Full, true),
+        ("/d", AccessLevel::Full, true),
+    ])
+    .await;
     let session = site.login(ANA).await;
     let fs = session.fs();
-    assert_eq!(fs.remove_dir(&path("/a/b")).await, Err(FsError::PermissionDenied));
+    assert_eq!(
+        fs.remove_dir(&path("/a/b")).await,
+        Err(FsError::PermissionDenied)
+    );
     let moved = fs.rename(&path("/a/b"), &path("/d/x"), false).await;
     assert_eq!(moved, Err(FsError::PermissionDenied));
 }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use portcullis_authn::{Clock, ProvenCredential, RefusalReason, SiteKey, StoreError, proof_for_test};
+use portcullis_authn::{
+    Clock, ProvenCredential, RefusalReason, SiteKey, StoreError, proof_for_test,
+};
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, Change, Connection,
@@ -72,11 +74,15 @@ impl Policy {
     fn loaded(&self, id: AccountId) -> Option<LoadedView> {
         let account = self.accounts.lock().unwrap().get(&id).cloned()?;
         let name = AccountName::parse(&format!("account{id}")).unwrap();
-        let mut builder = AccessView::builder(Principal { id, name, groups: Vec::new() })
-            .active(account.active)
-            .protocols(account.protocols)
-            .root(account.root.parse().unwrap())
-            .version(SubjectVersion(self.version.load(Ordering::SeqCst)));
+        let mut builder = AccessView::builder(Principal {
+            id,
+            name,
+            groups: Vec::new(),
+        })
+        .active(account.active)
+        .protocols(account.protocols)
+        .root(account.root.parse().unwrap())
+        .version(SubjectVersion(self.version.load(Ordering::SeqCst)));
         for (number, (folder, level, recursive)) in account.grants.iter().enumerate() {
             builder = builder.grant(ViewGrant {
                 id: GrantId(number as i64),
@@ -130,7 +136,12 @@ impl PolicyStore for Policy {
     ) -> Result<Vec<FolderRule>, StoreError> {
         let rules = self.rules.lock().unwrap();
         let below = rules.iter().filter(|rule| rule.is_in(folder)).take(limit);
-        Ok(below.map(|rule| FolderRule { folder: rule.clone(), kind: "grant" }).collect())
+        Ok(below
+            .map(|rule| FolderRule {
+                folder: rule.clone(),
+                kind: "grant",
+            })
+            .collect())
     }
 
     async fn begin_folder_move(
@@ -145,25 +156,49 @@ impl PolicyStore for Policy {
 
     async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError> {
         self.moves.lock().unwrap()[row as usize].2 = Some(moved);
-        Ok(Unannounced::new((), Change { version: self.next_version(), ..Change::default() }))
+        Ok(Unannounced::new(
+            (),
+            Change {
+                version: self.next_version(),
+                ..Change::default()
+            },
+        ))
     }
 
     async fn unfinished_folder_moves(
         &self,
     ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
         let moves = self.moves.lock().unwrap();
-        let open = moves.iter().enumerate().filter(|(_, (_, _, ended))| ended.is_none());
-        Ok(open.map(|(row, (from, to, _))| (row as i64, from.clone(), to.clone())).collect())
+        let open = moves
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, _, ended))| ended.is_none());
+        Ok(open
+            .map(|(row, (from, to, _))| (row as i64, from.clone(), to.clone()))
+            .collect())
     }
 
     async fn forget_folder(&self, folder: &VirtualPath) -> Result<Unannounced<()>, StoreError> {
-        self.rules.lock().unwrap().retain(|rule| !rule.is_in(folder));
-        Ok(Unannounced::new((), Change { version: self.next_version(), ..Change::default() }))
+        self.rules
+            .lock()
+            .unwrap()
+            .retain(|rule| !rule.is_in(folder));
+        Ok(Unannounced::new(
+            (),
+            Change {
+                version: self.next_version(),
+                ..Change::default()
+            },
+        ))
     }
 
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {
         let outbox = self.outbox.lock().unwrap();
-        Ok(outbox.iter().filter(|change| change.version > version).cloned().collect())
+        Ok(outbox
+            .iter()
+            .filter(|change| change.version > version)
+            .cloned()
+            .collect())
     }
 
     async fn newest_version(&self) -> Result<i64, StoreError> {
@@ -181,7 +216,10 @@ impl PolicyStore for Policy {
         _actor: &Actor,
         change: AdminChange,
     ) -> Result<Unannounced<AdminOutcome>, AdminError> {
-        let mut told = Change { version: self.next_version(), ..Change::default() };
+        let mut told = Change {
+            version: self.next_version(),
+            ..Change::default()
+        };
         match change {
             AdminChange::UserDisable { .. } => {
                 self.edit(ANA, |ana| {
@@ -189,12 +227,18 @@ impl PolicyStore for Policy {
                     ana.cut_epoch += 1;
                 });
                 let target = CutTarget::Account(ANA);
-                told.cuts = vec![Cut { target, reason: CutReason::AccountDisabled }];
+                told.cuts = vec![Cut {
+                    target,
+                    reason: CutReason::AccountDisabled,
+                }];
                 told.accounts = vec![ANA];
             }
             AdminChange::KeyRemove { .. } => {
                 let target = CutTarget::Credential(CredentialId(7));
-                told.cuts = vec![Cut { target, reason: CutReason::CredentialChanged }];
+                told.cuts = vec![Cut {
+                    target,
+                    reason: CutReason::CredentialChanged,
+                }];
             }
             AdminChange::SiteSet { .. } => told.site = true,
             AdminChange::UserSet { .. } => {
@@ -309,12 +353,23 @@ impl Site {
             Arc::new(MemoryStorage::new()),
             clock.clone(),
         );
-        Site { gate, policy, audit, clock }
+        Site {
+            gate,
+            policy,
+            audit,
+            clock,
+        }
     }
 
     pub fn connect(&self, wire: &Arc<Wire>) -> Connection {
         let peer: SocketAddr = "192.0.2.1:4000".parse().unwrap();
-        self.gate.connect(ConnectionInfo { protocol: Protocol::Sftp, peer }, wire.clone())
+        self.gate.connect(
+            ConnectionInfo {
+                protocol: Protocol::Sftp,
+                peer,
+            },
+            wire.clone(),
+        )
     }
 
     pub async fn try_login(
@@ -324,9 +379,15 @@ impl Site {
     ) -> Result<Session, RefusalReason> {
         let epoch = self.policy.accounts.lock().unwrap()[&account].cut_epoch;
         let name = AccountName::parse(&format!("account{account}")).unwrap();
-        let credential = ProvenCredential { id: CredentialId(account.0 + 6), version: 1 };
+        let credential = ProvenCredential {
+            id: CredentialId(account.0 + 6),
+            version: 1,
+        };
         let proof = proof_for_test(account, name, epoch, vec![credential]);
-        self.gate.admit(proof, self.connect(wire)).await.map_err(|(reason, _)| reason)
+        self.gate
+            .admit(proof, self.connect(wire))
+            .await
+            .map_err(|(reason, _)| reason)
     }
 
     pub async fn login(&self, account: AccountId) -> Session {
@@ -334,16 +395,26 @@ impl Site {
     }
 
     pub async fn administer(&self, change: AdminChange) -> portcullis_gate::CutReport {
-        self.gate.administer(Actor::CommandLine { uid: 0 }, change).await.unwrap().1
+        self.gate
+            .administer(Actor::CommandLine { uid: 0 }, change)
+            .await
+            .unwrap()
+            .1
     }
 
     pub async fn disable_ana(&self) -> portcullis_gate::CutReport {
-        self.administer(AdminChange::UserDisable { name: "account1".parse().unwrap() }).await
+        self.administer(AdminChange::UserDisable {
+            name: "account1".parse().unwrap(),
+        })
+        .await
     }
 
     /// Tells every session that its view is old.
     pub async fn touch(&self) {
-        let change = AdminChange::SiteSet { key: String::new(), value: String::new() };
+        let change = AdminChange::SiteSet {
+            key: String::new(),
+            value: String::new(),
+        };
         self.administer(change).await;
     }
 }
@@ -397,6 +468,10 @@ pub async fn names(fs: &AuthorizedFs, at: &str) -> Result<Vec<String>, FsError> 
             names.sort();
             return Ok(names);
         }
-        names.extend(batch.into_iter().map(|entry| entry.name.as_str().to_owned()));
+        names.extend(
+            batch
+                .into_iter()
+                .map(|entry| entry.name.as_str().to_owned()),
+        );
     }
 }
