@@ -76,6 +76,7 @@ impl Body {
         if self.may_wait.load(Ordering::Relaxed) {
             return None;
         }
+        let buffer = nameable(offset, buffer);
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let at = position(offset, done)?;
@@ -176,9 +177,9 @@ impl Body {
 
 /// Reads until the buffer is full or the file ends.
 pub(crate) fn read_full(file: BorrowedFd<'_>, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let buffer = nameable(offset, buffer);
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        // Nothing lies beyond the largest offset.
         let Some(at) = position(offset, done) else {
             break;
         };
@@ -207,6 +208,15 @@ pub(crate) fn write_full(file: BorrowedFd<'_>, offset: u64, data: &[u8]) -> io::
         }
     }
     Ok(())
+}
+
+/// The part of the buffer that ends below the largest offset; no file goes further.
+fn nameable(offset: u64, buffer: &mut [u8]) -> &mut [u8] {
+    let most = (i64::MAX as u64)
+        .saturating_sub(offset)
+        .min(buffer.len() as u64);
+    let most = usize::try_from(most).unwrap_or(0);
+    buffer.get_mut(..most).unwrap_or_default()
 }
 
 /// A position that the kernel's signed offsets can name.
