@@ -89,7 +89,7 @@ pub(crate) struct EarlyIntent(Mutex<Stage>);
 
 enum Stage {
     Storing(Storing),
-    Stored(Intent),
+    Stored(Box<Intent>),
     /// Being awaited, or over.
     Taken,
 }
@@ -100,7 +100,7 @@ impl EarlyIntent {
         let mut storing: Storing = Box::pin(Intent::store(live.ports.audit.clone(), event));
         // The first poll puts it into the audit's queue; whoever waits for it polls it again.
         let stage = match (&mut storing).now_or_never() {
-            Some(Ok(intent)) => Stage::Stored(intent),
+            Some(Ok(intent)) => Stage::Stored(Box::new(intent)),
             Some(Err(error)) => Stage::Storing(Box::pin(std::future::ready(Err(error)))),
             None => Stage::Storing(storing),
         };
@@ -118,7 +118,7 @@ impl EarlyIntent {
     pub(crate) async fn stored(&self) -> Result<(), FsError> {
         let intent = match self.swap(Stage::Taken) {
             Stage::Stored(intent) => intent,
-            Stage::Storing(storing) => storing.await?,
+            Stage::Storing(storing) => Box::new(storing.await?),
             Stage::Taken => return Err(FsError::AuditUnavailable),
         };
         self.swap(Stage::Stored(intent));
@@ -145,7 +145,7 @@ impl EarlyIntent {
             intent.outcome(AuditOutcome::Failed, None, Some(detail));
         };
         match self.swap(Stage::Taken) {
-            Stage::Stored(intent) => end(intent),
+            Stage::Stored(intent) => end(*intent),
             Stage::Storing(storing) => {
                 // The intent is on its way and cannot be called back: its outcome must follow it.
                 if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -41,6 +41,7 @@ pub struct AdmissionRequest<'a> {
 
 /// The directory's answer to an admission.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one a login, moved once")]
 pub enum AdmissionAnswer {
     /// Admitted: `cut_epoch` and credential versions stand as they were proven, the code is spent,
     /// the ticket opened, the enrolment written, the address remembered.
