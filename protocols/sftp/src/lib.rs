@@ -1,1 +1,37 @@
-//! placeholder
+//! SFTP over SSH: a translation between the wire and the gate.
+//!
+//! Serves SSH 2 (RFC 4250 to 4254, by russh) with `publickey`, `keyboard-interactive` (RFC 4256)
+//! and `password`, and on it SFTP version 3 (draft-ietf-secsh-filexfer-02) with the extensions
+//! `limits`, `posix-rename`, `fsync`, `statvfs`, `fstatvfs` and `lsetstat` of OpenSSH. Packets are
+//! at most 256 KiB, transfers 255 KiB a request; handles and channels are bounded by [`SftpConfig`].
+//!
+//! Owns the wire. Knows nothing of who may do what: every request becomes one call of the gate's
+//! `AuthorizedFs`, and every credential goes to one `AuthnAttempt`.
+//! INVARIANT: nothing is answered to a client that the gate did not say, links are never made or
+//! read, and a connection ends when its transport is aborted, whatever it is doing.
+
+mod config;
+mod connection;
+mod engine;
+mod extensions;
+mod handles;
+mod keys;
+mod login;
+mod longname;
+mod ops;
+mod quirks;
+mod replies;
+mod server;
+mod service;
+mod tree;
+
+pub mod codec;
+pub mod status;
+
+pub use codec::fuzz_codec;
+pub use config::SftpConfig;
+pub use keys::{HostKeys, KeyError, KeyText, generate_key};
+pub use service::SftpService;
+
+#[cfg(test)]
+mod tests;

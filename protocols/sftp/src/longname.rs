@@ -1,0 +1,70 @@
+//! The long form of a name in a listing, as `ls -l` prints it.
+//!
+//! Clients show it to people and some parse it (draft-ietf-secsh-filexfer-02 section 7). Knows
+//! nothing of the host's users: owner and group are generic.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use portcullis_gate::{EntryKind, Metadata};
+
+/// Older than this, or in the future, the year is shown for the time of day.
+const RECENT: Duration = Duration::from_secs(182 * 86_400);
+
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
+
+/// Appends the line for one entry. Times are UTC.
+pub(crate) fn put_longname(out: &mut Vec<u8>, name: &str, metadata: &Metadata, now: SystemTime) {
+    let folder = metadata.kind == EntryKind::Folder;
+    out.push(if folder { b'd' } else { b'-' });
+    for shift in [6, 3, 0] {
+        let bits = metadata.mode >> shift;
+        out.push(if bits & 4 != 0 { b'r' } else { b'-' });
+        out.push(if bits & 2 != 0 { b'w' } else { b'-' });
+        out.push(if bits & 1 != 0 { b'x' } else { b'-' });
+    }
+    let seconds = metadata
+        .modified
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let (year, month, day) = civil(seconds / 86_400);
+    let month = MONTHS.get(month).unwrap_or(&"Jan");
+    let links = if folder { 2 } else { 1 };
+    // Writing to memory does not fail.
+    let _ = write!(
+        out,
+        " {links:>4} owner    group    {:>12} {month} {day:>2} ",
+        metadata.size
+    );
+    let recent = now
+        .duration_since(metadata.modified)
+        .is_ok_and(|age| age < RECENT);
+    let _ = if recent {
+        write!(out, "{:02}:{:02} ", seconds / 3600 % 24, seconds / 60 % 60)
+    } else {
+        write!(out, "{year:>5} ")
+    };
+    out.extend_from_slice(name.as_bytes());
+}
+
+/// Year, month from 0, and day of a day since 1970 in the Gregorian calendar.
+fn civil(days: u64) -> (u64, usize, u64) {
+    // Counted from 0000-03-01, so that the leap day is the last of its year.
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 2
+    } else {
+        shifted - 10
+    };
+    let year = year_of_era + era * 400 + u64::from(month < 2);
+    (year, usize::try_from(month).unwrap_or(0), day)
+}

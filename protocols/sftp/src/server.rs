@@ -1,0 +1,541 @@
+//! Who works on a channel, and when its replies leave.
+//!
+//! Owns the scheduling between the SSH session's task and the tasks that finish what it could not.
+//! Knows nothing of requests, which are the [`Engine`]'s, nor of paths.
+//!
+//! Three parties, of which each waits only for those after it, so that they cannot deadlock:
+//! - the **session's task** calls in with bytes; it takes the engine where that is at home, works,
+//!   and sends replies directly. Only where too many bytes have piled up does it wait for a driver;
+//! - a **flusher** sends replies that were left over (no window, a rekey) through the session's
+//!   queue, and so waits for the session; nobody waits for it;
+//! - a **driver** takes the engine along where an operation lasts, and waits for storage only.
+//!
+//! INVARIANT: the engine is in one place; whoever puts it back looks for new bytes under the same
+//! lock, so that none is forgotten. Replies leave in the order in which they were made.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::engine::{Broken, Engine, Room, Run};
+use crate::tree::Tree;
+
+/// An operation that lasts longer leaves the session's task, so that other channels go on.
+const PATIENCE: Duration = Duration::from_millis(5);
+/// At most this much reply is ready for one channel at a time, and made in one call.
+const MAX_READY: usize = 1024 * 1024;
+/// With more bytes than this waiting for a driver, the session waits too, and so does the client.
+const INPUT_SOFT: usize = 1024 * 1024;
+/// With more bytes than this waiting, the client floods the channel, which is closed.
+const INPUT_HARD: usize = 8 * 1024 * 1024;
+
+/// The session, from within its task.
+pub(crate) trait Sink {
+    /// Sends channel data now, or keeps it until a rekey has ended.
+    fn send(&mut self, bytes: Bytes);
+}
+
+/// The session, from other tasks. Every call waits while a rekey runs.
+pub(crate) trait Wire: Send + Sync + 'static {
+    /// Queues channel data; false where the session has ended.
+    fn send(&self, bytes: Bytes) -> impl Future<Output = bool> + Send;
+    /// Ends the channel: with an exit status of 0 where the client had ended it in good order.
+    fn end(&self, in_good_order: bool) -> impl Future<Output = ()> + Send;
+}
+
+/// What the session's task must do after a call.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing.
+    GoOn,
+    /// End the channel: the client has ended it and everything is answered.
+    End,
+}
+
+/// One channel with the SFTP subsystem. Clones are the same channel.
+pub(crate) struct Channel<T: Tree, W: Wire> {
+    shared: Arc<Shared<T, W>>,
+}
+
+struct Shared<T: Tree, W: Wire> {
+    slot: Mutex<Slot<T>>,
+    /// Bytes have come for the driver.
+    arrived: Notify,
+    /// The driver has taken bytes, or has come home.
+    taken: Notify,
+    /// The channel or its connection is gone.
+    gone: CancellationToken,
+    dispatched: Arc<AtomicU64>,
+    wire: W,
+    tasks: TaskTracker,
+}
+
+struct Slot<T: Tree> {
+    /// At home, or `None` while a driver or the session's task has it.
+    engine: Option<Box<Engine<T>>>,
+    /// What came while a driver had the engine.
+    inbox: BytesMut,
+    /// Replies that wait for window or for the session.
+    outbox: VecDeque<Bytes>,
+    outbox_len: usize,
+    /// The engine at home waits for room.
+    starved: bool,
+    flushing: bool,
+    /// The client has sent its last byte.
+    eof: bool,
+    ended: bool,
+    /// The client's window in all, from the beginning; `None` until it is known.
+    granted: Option<u64>,
+    /// Bytes handed to the session, from the beginning.
+    sent: u64,
+}
+
+/// What a driver does next.
+enum Drive<T: Tree> {
+    /// It goes on.
+    On(Box<Engine<T>>),
+    /// The engine is at home.
+    Home,
+    /// The channel must be closed.
+    Broken,
+}
+
+/// Channel data that counts itself when the session has taken it in.
+struct Counted {
+    bytes: Bytes,
+    dispatched: Arc<AtomicU64>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.dispatched
+            .fetch_add(self.bytes.len() as u64, Ordering::AcqRel);
+    }
+}
+
+impl<T: Tree> Slot<T> {
+    /// How much may leave now. Until the window is known, the session's own count is relied on.
+    fn window(&self) -> usize {
+        let window = self
+            .granted
+            .map(|granted| granted.saturating_sub(self.sent));
+        window.map_or(MAX_READY, |window| {
+            usize::try_from(window).unwrap_or(MAX_READY)
+        })
+    }
+
+    fn room(&self) -> Room {
+        let free = self.window().min(MAX_READY).saturating_sub(self.outbox_len);
+        Room {
+            free,
+            backlog: self.outbox_len,
+        }
+    }
+
+    fn keep_replies(&mut self, engine: &mut Engine<T>) {
+        for bytes in engine.replies.take() {
+            self.outbox_len += bytes.len();
+            self.outbox.push_back(bytes);
+        }
+    }
+
+    /// The next piece that fits the window.
+    fn next_piece(&mut self, dispatched: &Arc<AtomicU64>) -> Option<Bytes> {
+        let window = self.window();
+        if window == 0 {
+            return None;
+        }
+        let mut bytes = self.outbox.pop_front()?;
+        if bytes.len() > window {
+            let rest = bytes.split_off(window);
+            self.outbox.push_front(rest);
+        }
+        self.outbox_len -= bytes.len();
+        self.sent += bytes.len() as u64;
+        Some(Bytes::from_owner(Counted {
+            bytes,
+            dispatched: Arc::clone(dispatched),
+        }))
+    }
+
+    /// Everything is answered and gone, and the client will not ask again.
+    fn is_over(&self) -> bool {
+        let idle = self.engine.is_some() && !self.starved;
+        self.eof && idle && self.outbox.is_empty() && !self.flushing && !self.ended
+    }
+}
+
+impl<T: Tree, W: Wire> Clone for Channel<T, W> {
+    fn clone(&self) -> Self {
+        Channel {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<T: Tree, W: Wire> Channel<T, W> {
+    /// Begins to serve. `gone` is cancelled when the connection ends; `tasks` awaits what is left.
+    pub(crate) fn new(
+        engine: Engine<T>,
+        wire: W,
+        gone: &CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let slot = Slot {
+            engine: Some(Box::new(engine)),
+            inbox: BytesMut::new(),
+            outbox: VecDeque::new(),
+            outbox_len: 0,
+            starved: false,
+            flushing: false,
+            eof: false,
+            ended: false,
+            granted: None,
+            sent: 0,
+        };
+        let shared = Shared {
+            slot: Mutex::new(slot),
+            arrived: Notify::new(),
+            taken: Notify::new(),
+            gone: gone.child_token(),
+            dispatched: Arc::new(AtomicU64::new(0)),
+            wire,
+            tasks,
+        };
+        Channel {
+            shared: Arc::new(shared),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+        self.shared
+            .slot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes have come. Called in the session's task only.
+    pub(crate) async fn data(&self, data: &[u8], sink: &mut impl Sink) -> Result<Verdict, Broken> {
+        let engine = {
+            let mut slot = self.lock();
+            if slot.ended {
+                return Ok(Verdict::GoOn);
+            }
+            match slot.engine.take() {
+                Some(mut engine) => {
+                    engine.input.extend_from_slice(data);
+                    if engine.input.len() > INPUT_HARD {
+                        return Err(Broken::Flood);
+                    }
+                    Some(engine)
+                }
+                None => {
+                    slot.inbox.extend_from_slice(data);
+                    None
+                }
+            }
+        };
+        match engine {
+            Some(engine) => self.work(engine, sink).await,
+            None => {
+                self.shared.arrived.notify_one();
+                self.wait_for_driver().await?;
+                // The driver may have come home in the meantime with something to send.
+                self.go_on(sink).await
+            }
+        }
+    }
+
+    /// The client has opened its window: `left` bytes may leave, as the session counts them.
+    pub(crate) async fn window_adjusted(
+        &self,
+        left: u32,
+        sink: &mut impl Sink,
+    ) -> Result<Verdict, Broken> {
+        {
+            let mut slot = self.lock();
+            let dispatched = self.shared.dispatched.load(Ordering::Acquire);
+            // With pieces in the session's own queue before the window is known, they may have left
+            // in part, and the count says nothing.
+            if slot.granted.is_some() || dispatched == slot.sent {
+                slot.granted = Some(dispatched + u64::from(left));
+            }
+        }
+        self.go_on(sink).await
+    }
+
+    /// The client has sent its last byte.
+    pub(crate) async fn eof(&self, sink: &mut impl Sink) -> Result<Verdict, Broken> {
+        self.lock().eof = true;
+        self.shared.arrived.notify_one();
+        self.go_on(sink).await
+    }
+
+    /// The channel is gone. What is under way runs to its end, then everything is dropped:
+    /// uploads that were not closed are not published (rule U2).
+    pub(crate) fn close(&self) {
+        self.shared.gone.cancel();
+        let engine = {
+            let mut slot = self.lock();
+            slot.ended = true;
+            slot.outbox.clear();
+            slot.outbox_len = 0;
+            slot.engine.take()
+        };
+        if let Some(engine) = engine {
+            self.shared.tasks.spawn(engine.wind_up());
+        }
+    }
+
+    /// Whether the channel was ended from here.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// Waits while too much is waiting for the driver, so that the client waits too.
+    async fn wait_for_driver(&self) -> Result<(), Broken> {
+        loop {
+            let taken = self.shared.taken.notified();
+            {
+                let slot = self.lock();
+                if slot.engine.is_some() || slot.ended || slot.inbox.len() <= INPUT_SOFT {
+                    return Ok(());
+                }
+                if slot.inbox.len() > INPUT_HARD {
+                    return Err(Broken::Flood);
+                }
+            }
+            tokio::select! {
+                () = taken => {}
+                () = self.shared.gone.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Sends what may leave, and works on if the engine is at home and has something to do.
+    async fn go_on(&self, sink: &mut impl Sink) -> Result<Verdict, Broken> {
+        let engine = {
+            let mut slot = self.lock();
+            self.send_directly(&mut slot, sink);
+            if slot.starved && slot.room().free > 0 {
+                slot.engine.take()
+            } else {
+                None
+            }
+        };
+        match engine {
+            Some(engine) => self.work(engine, sink).await,
+            None => Ok(self.settle()),
+        }
+    }
+
+    /// Works in the session's task, as long as nothing lasts.
+    async fn work(
+        &self,
+        mut engine: Box<Engine<T>>,
+        sink: &mut impl Sink,
+    ) -> Result<Verdict, Broken> {
+        let mut made = 0;
+        loop {
+            let room = self.lock().room();
+            let run = poll_fn(|cx| poll_some(&mut engine, cx, room));
+            // `None` and a time-out are the same: something lasts.
+            let run = tokio::time::timeout(PATIENCE, run).await.ok().flatten();
+            made += engine.replies.len();
+            let mut slot = self.lock();
+            slot.keep_replies(&mut engine);
+            self.send_directly(&mut slot, sink);
+            match run {
+                Some(Ok(Run::Idle)) => {
+                    self.bring_home(&mut slot, engine, false);
+                    break;
+                }
+                Some(Ok(Run::Full)) if slot.room().free == 0 => {
+                    self.bring_home(&mut slot, engine, true);
+                    break;
+                }
+                Some(Ok(Run::Full)) if made < MAX_READY => {}
+                Some(Err(broken)) => {
+                    slot.ended = true;
+                    return Err(broken);
+                }
+                Some(Ok(Run::Full)) | None => {
+                    self.drive(engine);
+                    break;
+                }
+            }
+        }
+        Ok(self.settle())
+    }
+
+    /// Puts the engine back; the caller has looked at the inbox, or had no driver.
+    fn bring_home(&self, slot: &mut Slot<T>, mut engine: Box<Engine<T>>, starved: bool) {
+        if slot.ended {
+            return;
+        }
+        engine.replies.rest();
+        slot.starved = starved;
+        slot.engine = Some(engine);
+    }
+
+    /// Sends in the session's task what the window allows, if nothing sent before is still queued.
+    fn send_directly(&self, slot: &mut Slot<T>, sink: &mut impl Sink) {
+        let dispatched = &self.shared.dispatched;
+        while !slot.flushing && dispatched.load(Ordering::Acquire) == slot.sent {
+            let Some(piece) = slot.next_piece(dispatched) else {
+                return;
+            };
+            sink.send(piece);
+        }
+    }
+
+    /// Leaves to a flusher what could not be sent, and says whether the channel is over.
+    fn settle(&self) -> Verdict {
+        let mut slot = self.lock();
+        if slot.is_over() {
+            slot.ended = true;
+            return Verdict::End;
+        }
+        self.flush_later(&mut slot);
+        Verdict::GoOn
+    }
+
+    fn flush_later(&self, slot: &mut Slot<T>) {
+        if !slot.flushing && !slot.outbox.is_empty() && slot.window() > 0 && !slot.ended {
+            slot.flushing = true;
+            self.shared.tasks.spawn(self.clone().flusher());
+        }
+    }
+
+    /// Sends what is left over, until nothing is left or the window is used up.
+    async fn flusher(self) {
+        loop {
+            let piece = {
+                let mut slot = self.lock();
+                let piece = if slot.ended {
+                    None
+                } else {
+                    slot.next_piece(&self.shared.dispatched)
+                };
+                slot.flushing = piece.is_some();
+                if slot.starved
+                    && slot.room().free > 0
+                    && let Some(engine) = slot.engine.take()
+                {
+                    slot.starved = false;
+                    self.drive(engine);
+                }
+                piece
+            };
+            let Some(piece) = piece else { break };
+            if !self.shared.wire.send(piece).await {
+                self.lock().flushing = false;
+                return;
+            }
+        }
+        self.end_if_over().await;
+    }
+
+    async fn end_if_over(&self) {
+        let over = {
+            let mut slot = self.lock();
+            let over = slot.is_over();
+            slot.ended |= over;
+            over
+        };
+        if over {
+            self.shared.wire.end(true).await;
+        }
+    }
+
+    fn drive(&self, engine: Box<Engine<T>>) {
+        self.shared.tasks.spawn(self.clone().driver(engine));
+    }
+
+    /// Works outside the session's task until nothing is left to do.
+    async fn driver(self, mut engine: Box<Engine<T>>) {
+        loop {
+            let room = {
+                let mut slot = self.lock();
+                self.take_inbox(&mut slot, &mut engine);
+                slot.room()
+            };
+            let run = poll_fn(|cx| poll_some(&mut engine, cx, room));
+            let run = tokio::select! {
+                run = run => run,
+                () = self.shared.arrived.notified() => None,
+                () = self.shared.gone.cancelled() => {
+                    engine.wind_up().await;
+                    return;
+                }
+            };
+            match self.after_drive(engine, run) {
+                Drive::On(again) => engine = again,
+                Drive::Home => break,
+                Drive::Broken => return self.shared.wire.end(false).await,
+            }
+        }
+        self.shared.taken.notify_waiters();
+        self.end_if_over().await;
+    }
+
+    /// Looks what a driver's run came to; under the lock, so that no byte is forgotten.
+    fn after_drive(
+        &self,
+        mut engine: Box<Engine<T>>,
+        run: Option<Result<Run, Broken>>,
+    ) -> Drive<T> {
+        let mut slot = self.lock();
+        slot.keep_replies(&mut engine);
+        self.flush_later(&mut slot);
+        match run {
+            None => Drive::On(engine),
+            Some(Ok(Run::Idle)) if !slot.inbox.is_empty() => Drive::On(engine),
+            Some(Ok(Run::Full)) if slot.room().free > 0 => Drive::On(engine),
+            Some(Ok(run)) => {
+                self.take_inbox(&mut slot, &mut engine);
+                self.bring_home(&mut slot, engine, run == Run::Full);
+                Drive::Home
+            }
+            Some(Err(broken)) => {
+                tracing::info!(%broken, "closing the channel");
+                slot.ended = true;
+                Drive::Broken
+            }
+        }
+    }
+
+    fn take_inbox(&self, slot: &mut Slot<T>, engine: &mut Engine<T>) {
+        if !slot.inbox.is_empty() {
+            engine.input.unsplit(std::mem::take(&mut slot.inbox));
+            self.shared.taken.notify_waiters();
+        }
+    }
+}
+
+/// Runs the engine; `None` where something lasts and replies are ready that need not wait for it.
+fn poll_some<T: Tree>(
+    engine: &mut Engine<T>,
+    cx: &mut Context<'_>,
+    room: Room,
+) -> Poll<Option<Result<Run, Broken>>> {
+    match engine.poll_run(cx, room) {
+        Poll::Ready(run) => Poll::Ready(Some(run)),
+        Poll::Pending if engine.replies.len() > 0 => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    }
+}
