@@ -1,1 +1,13 @@
-fn main() {}
+//! `portcullis`: the one binary, and the only place that names concrete back-ends and databases.
+
+mod boot;
+mod cli;
+mod config;
+mod control;
+mod data;
+mod failure;
+mod supervise;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

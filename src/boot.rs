@@ -1,0 +1,208 @@
+//! Builds directory, storage, gate and listeners from the settings.
+//!
+//! Owns the names of the files in the data folder and the order of starting and stopping. Knows no
+//! rule of policy.
+//! INVARIANT: nothing listens before everything is open; a half-configured gateway does not start.
+
+mod gateway;
+mod hostkeys;
+mod no_storage;
+mod offline;
+
+use std::path::{Path, PathBuf};
+
+use portcullis_authn::{SiteKey, TOTP_PURPOSE};
+use portcullis_gate::Durability;
+use portcullis_storage_local::{LocalConfig, LocalStorage};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Fsync, Log, LogFormat, Problem};
+use crate::data::DataFolder;
+use crate::failure::{Context as _, Failure};
+
+pub use gateway::Gateway;
+pub use offline::Offline;
+
+/// The settings' file.
+pub const CONFIG: &str = "portcullis.toml";
+/// The directory's file.
+pub const DATABASE: &str = "portcullis.db";
+/// The site's key: 32 random bytes, from which all seals and keyed hashes are derived.
+const SITE_KEY: &str = "site.key";
+
+/// Reads and validates the settings: of `file`, else of the data folder, else the defaults.
+///
+/// # Errors
+/// Every problem with its line, one below the other.
+pub fn read_config(folder: &DataFolder, file: Option<&Path>) -> Result<Config, Failure> {
+    let (path, text) = match file {
+        Some(file) => (file.to_path_buf(), read_named(file)?),
+        None => {
+            let path = folder.path().join(CONFIG);
+            let Some(bytes) = folder.read(CONFIG)? else {
+                return Ok(Config::default());
+            };
+            (
+                path.clone(),
+                String::from_utf8(bytes).context(path.display())?,
+            )
+        }
+    };
+    Config::parse(&text).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        Failure::new(format!(
+            "{} is not in order:\n{}",
+            path.display(),
+            lines.join("\n")
+        ))
+    })
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file that the caller of the command named"
+)]
+fn read_named(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file).context(format_args!("cannot read {}", file.display()))
+}
+
+/// Writes the commented settings, where there are none.
+///
+/// # Errors
+/// The disk refuses.
+pub fn write_commented_config(folder: &DataFolder) -> Result<(), Failure> {
+    if folder.has(CONFIG) {
+        return Ok(());
+    }
+    folder.write(CONFIG, crate::config::commented().as_bytes())
+}
+
+/// The site's key, made at the first use.
+///
+/// # Errors
+/// The file cannot be read or made, others may read it, or it does not hold 32 bytes.
+pub fn site_key(folder: &DataFolder) -> Result<SiteKey, Failure> {
+    if let Some(bytes) = folder.read_secret(SITE_KEY)? {
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
+            Failure::new(format!(
+                "{} does not hold 32 bytes; restore it from a backup, or every one-time-code secret \
+                 is lost",
+                folder.path().join(SITE_KEY).display()
+            ))
+        })?;
+        return Ok(SiteKey::from_bytes(bytes));
+    }
+    if folder.has(DATABASE) {
+        return Err(Failure::new(format!(
+            "{} is missing; restore it from a backup: the directory's secrets are sealed with it",
+            folder.path().join(SITE_KEY).display()
+        )));
+    }
+    let bytes: [u8; 32] = rand::random();
+    folder.write(SITE_KEY, &bytes)?;
+    Ok(SiteKey::from_bytes(bytes))
+}
+
+/// Seals a one-time-code secret as the login opens it.
+///
+/// # Errors
+/// As [`site_key`].
+pub fn seal_totp(folder: &DataFolder, secret: &[u8]) -> Result<Vec<u8>, Failure> {
+    Ok(site_key(folder)?.seal(TOTP_PURPOSE, secret))
+}
+
+/// The folder that is served.
+fn storage_root(folder: &DataFolder, config: &Config) -> PathBuf {
+    folder.path().join(&config.storage.root)
+}
+
+fn durability(config: &Config) -> Durability {
+    match config.storage.fsync {
+        Fsync::Close => Durability::OnClose,
+        Fsync::Never => Durability::Never,
+    }
+}
+
+/// Opens the storage and refuses a root that overlaps the data folder (rule H1). The default root
+/// is made where it is missing; any other must be there, because a folder that is not mounted yet
+/// must not be replaced by an empty one.
+///
+/// # Errors
+/// The root is missing, unusable, or overlaps the data folder.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "makes the default root, before storage is open"
+)]
+fn open_storage(folder: &DataFolder, config: &Config) -> Result<LocalStorage, Failure> {
+    let root = storage_root(folder, config);
+    if root == folder.path().join("files") && !root.exists() {
+        std::fs::create_dir(&root).context(format_args!("cannot make {}", root.display()))?;
+    }
+    let settings = LocalConfig {
+        durability: durability(config),
+        ..LocalConfig::default()
+    };
+    let storage = LocalStorage::open(&root, settings).context(root.display())?;
+    storage
+        .check_against(folder.path())
+        .context(root.display())?;
+    Ok(storage)
+}
+
+/// What `check-config` says of the storage: why it would not open, and names that are not shown.
+pub fn storage_problems(
+    folder: &DataFolder,
+    config: &Config,
+) -> (Vec<Problem>, Vec<portcullis_storage_local::HiddenEntry>) {
+    if !storage_root(folder, config).exists() && config.storage.root == Path::new("files") {
+        return (Vec::new(), Vec::new());
+    }
+    let plain = |message: String| Problem {
+        line: None,
+        column: None,
+        text: None,
+        message,
+    };
+    let storage = match open_storage(folder, config) {
+        Ok(storage) => storage,
+        Err(failure) => return (vec![plain(failure.to_string())], Vec::new()),
+    };
+    match storage.find_hidden(1000) {
+        Ok(hidden) => (Vec::new(), hidden),
+        Err(error) => (
+            vec![plain(format!("the storage cannot be walked: {error}"))],
+            Vec::new(),
+        ),
+    }
+}
+
+/// Starts the log on standard error.
+///
+/// # Errors
+/// The filter does not parse, or a log was started before.
+pub fn start_log(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match log.format {
+        LogFormat::Text => {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.with_ansi(colours).try_init()
+        }
+        LogFormat::Json => builder.json().try_init(),
+    }
+    .map_err(|error| Failure::new(format!("cannot start the log: {error}")))
+}
+
+/// The runtime that serves.
+///
+/// # Errors
+/// The host gives no threads.
+pub fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if config.limits.worker_threads > 0 {
+        builder.worker_threads(crate::config::count(config.limits.worker_threads));
+    }
+    builder.enable_all().build().context("cannot start")
+}

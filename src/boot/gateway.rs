@@ -1,0 +1,227 @@
+//! A running gateway: what is started, in which order, and how it stops.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis_authn::{Authenticator, AuthnConfig};
+use portcullis_directory::Directory;
+use portcullis_gate::admin::AdminQuery;
+use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
+use portcullis_net::Limits as NetLimits;
+use portcullis_sftp::{SftpConfig, SftpService};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::offline::{gate_config, open_directory};
+use super::{hostkeys, open_storage, site_key};
+use crate::config::{Config, Limits, count, count32};
+use crate::control::{ControlSocket, SOCKET};
+use crate::data::{DataFolder, DataLock};
+use crate::failure::{Context as _, Failure};
+use crate::supervise::{Bound, IsBanned, Supervisor};
+
+/// How often the log reminds of a missing break-glass administrator.
+const REMINDER: Duration = Duration::from_secs(600);
+
+/// A gateway that serves.
+pub struct Gateway {
+    folder: DataFolder,
+    _lock: DataLock,
+    gate: Arc<Gate>,
+    directory: Arc<Directory>,
+    supervisor: Supervisor,
+    tasks: Vec<JoinHandle<()>>,
+    addresses: Vec<SocketAddr>,
+    host_keys: Vec<String>,
+    grace: Duration,
+}
+
+impl Gateway {
+    /// Opens everything, recovers what a crash left, binds every address, and begins to serve.
+    ///
+    /// # Errors
+    /// Anything of that is not possible; nothing serves then.
+    pub async fn start(
+        folder: DataFolder,
+        lock: DataLock,
+        config: &Config,
+    ) -> Result<Gateway, Failure> {
+        raise_open_files(&config.limits);
+        let key = site_key(&folder)?;
+        let host_keys = hostkeys::host_keys(&folder)?;
+        let lines = host_keys.public_lines();
+        let storage = Arc::new(open_storage(&folder, config)?);
+        let bound = Bound::new(&config.sftp.listen).await?;
+        let addresses = bound.addresses();
+        let directory = open_directory(&folder).await?;
+        let clock = Arc::new(SystemClock);
+        let gate = Gate::new(
+            gate_config(config),
+            key.clone(),
+            directory.clone(),
+            directory.clone(),
+            storage,
+            clock.clone(),
+        );
+        gate.recover()
+            .await
+            .context("cannot recover from the last run")?;
+        let authenticator = Authenticator::new(
+            authn_config(&config.limits),
+            key,
+            directory.clone(),
+            gate.clone(),
+            clock.clone(),
+        );
+        let control = ControlSocket::bind(&folder)?;
+        let service = SftpService::new(
+            sftp_config(&config.limits),
+            gate.clone(),
+            authenticator.clone(),
+            host_keys,
+        );
+        let is_banned: IsBanned = Arc::new(move |peer| authenticator.is_banned(peer));
+        let audit: Arc<dyn AuditStore> = directory.clone();
+        let tasks = vec![
+            tokio::spawn(gate.clone().run()),
+            tokio::spawn(control.run(gate.clone(), audit, clock)),
+            tokio::spawn(remind(gate.clone())),
+        ];
+        let supervisor = bound.serve(service, &net_limits(&config.limits), is_banned);
+        Ok(Gateway {
+            folder,
+            _lock: lock,
+            gate,
+            directory,
+            supervisor,
+            tasks,
+            addresses,
+            host_keys: lines,
+            grace: config.limits.grace(),
+        })
+    }
+
+    /// Where it listens, with the ports that were given.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The host's public keys as OpenSSH lines, the preferred first.
+    pub fn host_keys(&self) -> &[String] {
+        &self.host_keys
+    }
+
+    /// The data folder.
+    pub fn folder(&self) -> &DataFolder {
+        &self.folder
+    }
+
+    /// Serves until SIGTERM or SIGINT, then stops in good order; a second signal stops at once.
+    ///
+    /// # Errors
+    /// Signals cannot be heard.
+    pub async fn run_until_stopped(self) -> Result<(), Failure> {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
+        for address in &self.addresses {
+            tracing::info!(%address, "SFTP listens");
+        }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; a second signal stops at once");
+        tokio::select! {
+            () = self.stop() => {}
+            _ = terminate.recv() => tracing::warn!("stopped at once"),
+            _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        }
+        Ok(())
+    }
+
+    async fn stop(self) {
+        self.supervisor.stop();
+        self.gate.shut_down(EndReason::Shutdown, self.grace).await;
+        self.supervisor.drain(Duration::from_secs(1)).await;
+        for task in self.tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        if let Err(failure) = self.folder.remove(SOCKET) {
+            tracing::warn!(%failure, "the control socket stays behind");
+        }
+        self.directory.close().await;
+    }
+}
+
+/// Warns while nobody could log in without an identity provider (rule P2).
+async fn remind(gate: Arc<Gate>) {
+    loop {
+        match gate.query(AdminQuery::Findings).await {
+            Ok(findings) if findings.get("break_glass_missing") == Some(&true.into()) => {
+                tracing::warn!(
+                    "there is no break-glass administrator yet; make one with `portcullis setup`"
+                );
+            }
+            Ok(_) => return,
+            Err(error) => tracing::warn!(%error, "cannot look for a break-glass administrator"),
+        }
+        tokio::time::sleep(REMINDER).await;
+    }
+}
+
+/// Each connection takes a socket, and open files take more: the soft limit of 1,024 that hosts
+/// usually give is raised to the hard one.
+fn raise_open_files(limits: &Limits) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let now = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: now.maximum,
+        maximum: now.maximum,
+    };
+    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
+        now.maximum
+    } else {
+        now.current
+    };
+    if current.is_some_and(|files| files < limits.connections.saturating_add(1024)) {
+        tracing::warn!(
+            files = current,
+            connections = limits.connections,
+            "the host allows fewer open files than limits.connections may need"
+        );
+    }
+}
+
+fn authn_config(limits: &Limits) -> AuthnConfig {
+    AuthnConfig {
+        max_attempts: count32(limits.login_attempts),
+        max_key_probes: count32(limits.key_probes),
+        concurrent_hashes: count(limits.concurrent_hashes),
+        min_password_chars: count(limits.min_password_chars),
+        exempt_loopback: true,
+        refusal_slot: Duration::from_millis(limits.refusal_milliseconds),
+    }
+}
+
+fn net_limits(limits: &Limits) -> NetLimits {
+    NetLimits {
+        max_unauthenticated: count(limits.unauthenticated),
+        kept_for_known: count(limits.kept_for_known),
+        max_unauthenticated_per_address: count(limits.unauthenticated_per_address),
+        starts_per_second: count32(limits.starts_per_second),
+        max_connections: count(limits.connections),
+        grace: limits.login(),
+    }
+}
+
+fn sftp_config(limits: &Limits) -> SftpConfig {
+    SftpConfig {
+        max_channels: count(limits.channels),
+        max_handles: count(limits.handles),
+        window: count32(limits.window_kib).saturating_mul(1024),
+        idle: limits.idle(),
+        ..SftpConfig::default()
+    }
+}

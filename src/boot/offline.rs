@@ -1,0 +1,106 @@
+//! The directory without a gateway, under the data folder's lock (rule M5).
+
+use std::sync::Arc;
+
+use portcullis_directory::{Directory, DirectoryConfig};
+use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
+use portcullis_gate::{AuditStore as _, CutReport, Gate, GateConfig, Storage, SystemClock};
+
+use super::no_storage::NoStorage;
+use super::{DATABASE, durability, open_storage, read_config, site_key};
+use crate::config::Config;
+use crate::data::{DataFolder, DataLock, PrivateUmask};
+use crate::failure::{Context as _, Failure};
+
+/// A gate that has no sessions, over the directory. Close it, so that the audit is stored.
+pub struct Offline {
+    gate: Arc<Gate>,
+    directory: Arc<Directory>,
+    lock: DataLock,
+}
+
+impl Offline {
+    /// Opens the directory.
+    ///
+    /// # Errors
+    /// The directory or the site's key cannot be opened.
+    pub async fn open(folder: &DataFolder, lock: DataLock) -> Result<Offline, Failure> {
+        let _private = PrivateUmask::set();
+        let key = site_key(folder)?;
+        // What is wrong with the settings must not keep an administrator from the directory.
+        let config = read_config(folder, None).unwrap_or_default();
+        let directory = open_directory(folder).await?;
+        let gate = Gate::new(
+            gate_config(&config),
+            key,
+            directory.clone(),
+            directory.clone(),
+            storage(folder, &config),
+            Arc::new(SystemClock),
+        );
+        Ok(Offline {
+            gate,
+            directory,
+            lock,
+        })
+    }
+
+    /// Carries out a change.
+    ///
+    /// # Errors
+    /// It was refused or failed.
+    pub async fn change(
+        &self,
+        actor: Actor,
+        change: AdminChange,
+    ) -> Result<(AdminOutcome, CutReport), Failure> {
+        let done = self.gate.administer(actor, change).await;
+        self.directory
+            .settle()
+            .await
+            .context("the audit was not stored")?;
+        done.map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// Asks a question.
+    ///
+    /// # Errors
+    /// It was refused or failed.
+    pub async fn query(&self, query: AdminQuery) -> Result<AdminOutcome, Failure> {
+        self.gate
+            .query(query)
+            .await
+            .map_err(|error| Failure::new(error.to_string()))
+    }
+
+    /// Stores what is queued and gives the lock back.
+    pub async fn close(self) -> DataLock {
+        self.directory.close().await;
+        self.lock
+    }
+}
+
+/// Some answers need to know what stands in the tree; most do not, and work without.
+fn storage(folder: &DataFolder, config: &Config) -> Arc<dyn Storage> {
+    match open_storage(folder, config) {
+        Ok(storage) => Arc::new(storage),
+        Err(_) => Arc::new(NoStorage),
+    }
+}
+
+pub(super) fn gate_config(config: &Config) -> GateConfig {
+    GateConfig {
+        durability: durability(config),
+        max_sessions: crate::config::count(config.limits.sessions),
+        partial_life: config.limits.partial_life(),
+    }
+}
+
+pub(super) async fn open_directory(folder: &DataFolder) -> Result<Arc<Directory>, Failure> {
+    let settings = DirectoryConfig::new(folder.path().join(DATABASE));
+    Ok(Arc::new(
+        Directory::open(settings)
+            .await
+            .context("the directory cannot be opened")?,
+    ))
+}

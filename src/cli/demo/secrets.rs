@@ -1,0 +1,113 @@
+//! The demo's secrets, in clear in the data folder: the one exception to storing hashes (H2).
+
+use std::collections::BTreeMap;
+
+use portcullis_authn::SecretText;
+use portcullis_sftp::generate_key;
+use serde::{Deserialize, Serialize};
+
+use super::site::ACCOUNTS;
+use crate::cli::credentials::base32;
+use crate::data::{DEMO_SECRETS, DataFolder};
+use crate::failure::{Context as _, Failure};
+
+/// What lies in `demo-secrets.json`.
+#[derive(Serialize, Deserialize)]
+pub struct Secrets {
+    note: String,
+    /// Whether the site was made whole.
+    pub complete: bool,
+    /// By login name.
+    pub accounts: BTreeMap<String, AccountSecrets>,
+}
+
+/// The secrets of one account.
+#[derive(Default, Serialize, Deserialize)]
+pub struct AccountSecrets {
+    /// In clear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Base32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub totp_secret: Option<String>,
+    /// The private key's file, in the data folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh_key: Option<String>,
+    /// The public line of that key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+}
+
+impl Secrets {
+    /// Reads them; `None` before the first start.
+    pub fn read(folder: &DataFolder) -> Result<Option<Secrets>, Failure> {
+        let Some(bytes) = folder.read_secret(DEMO_SECRETS)? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&bytes)
+            .context(DEMO_SECRETS)
+            .map(Some)
+    }
+
+    /// Makes them, and marks the folder as a demo's before anything else lies in it.
+    pub fn fresh(folder: &DataFolder) -> Result<Secrets, Failure> {
+        let mut secrets = Secrets {
+            note: "Secrets of a demo, in clear. `portcullis serve` refuses this folder.".to_owned(),
+            complete: false,
+            accounts: BTreeMap::new(),
+        };
+        let mut keys = Vec::new();
+        for account in &ACCOUNTS {
+            let mut its = AccountSecrets::default();
+            if account.password {
+                its.password = Some(password());
+                let secret = portcullis_authn::new_totp_secret();
+                its.totp_secret = Some(portcullis_authn::totp_base32(&secret));
+            } else {
+                let made = generate_key(account.name).context("cannot make a key")?;
+                let file = format!("{}_key", account.name);
+                keys.push((file.clone(), made.private_pem));
+                its.ssh_key = Some(file);
+                its.public_key = Some(made.public_line);
+            }
+            secrets.accounts.insert(account.name.to_owned(), its);
+        }
+        secrets.write(folder)?;
+        for (file, private) in keys {
+            folder.write(&file, private.as_bytes())?;
+        }
+        Ok(secrets)
+    }
+
+    /// Stores them.
+    pub fn write(&self, folder: &DataFolder) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).context(DEMO_SECRETS)?;
+        folder.write(DEMO_SECRETS, text.as_bytes())
+    }
+}
+
+impl AccountSecrets {
+    /// The password as a secret.
+    pub fn password(&self) -> Option<SecretText> {
+        self.password.clone().map(SecretText::new)
+    }
+
+    /// The raw one-time-code secret.
+    pub fn totp(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.totp_secret.as_deref().map(base32).transpose()
+    }
+}
+
+/// 80 random bits that are easy to type.
+fn password() -> String {
+    let bytes: [u8; 10] = rand::random();
+    let text = data_encoding::BASE32_NOPAD
+        .encode(&bytes)
+        .to_ascii_lowercase();
+    let groups: Vec<String> = text
+        .as_bytes()
+        .chunks(4)
+        .map(|group| String::from_utf8_lossy(group).into_owned())
+        .collect();
+    groups.join("-")
+}

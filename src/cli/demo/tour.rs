@@ -1,0 +1,166 @@
+//! What the demo prints for people: copy, paste, look.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use portcullis_gate::{Clock as _, SystemClock};
+
+use super::STEP;
+use super::secrets::{AccountSecrets, Secrets};
+use super::site::ACCOUNTS;
+
+/// Everything that the text needs.
+pub struct Tour<'a> {
+    pub data: &'a Path,
+    pub address: SocketAddr,
+    pub secrets: &'a Secrets,
+}
+
+impl Tour<'_> {
+    /// The `known_hosts` file that the printed commands use.
+    pub fn known_hosts(&self, host_keys: &[String]) -> String {
+        host_keys
+            .iter()
+            .map(|line| format!("[{}]:{} {line}\n", self.address.ip(), self.address.port()))
+            .collect()
+    }
+
+    /// The text.
+    pub fn text(&self, now: SystemTime) -> String {
+        let mut text = format!(
+            "\nPortcullis runs a demo: SFTP on {}, this host only. Ctrl-C ends it.\nThe site's files \
+             are in {}\n",
+            self.address,
+            self.data.join("files").display()
+        );
+        for account in &ACCOUNTS {
+            let Some(its) = self.secrets.accounts.get(account.name) else {
+                continue;
+            };
+            let _ = write!(
+                text,
+                "\n{}\n  {}\n",
+                account.name,
+                self.command(account.name, its)
+            );
+            if let (Some(password), Ok(Some(secret))) = (&its.password, its.totp()) {
+                let _ = writeln!(
+                    text,
+                    "    Password: {password}\n    Code:     {}   (for {} s; at the password prompt, \
+                     password and code in one do as well)",
+                    code(&secret, now),
+                    seconds_left(now)
+                );
+            }
+            for line in account.shows {
+                let _ = writeln!(text, "  - {line}");
+            }
+            if account.name == "leaver" {
+                let _ = writeln!(text, "      {}", self.portcullis("user disable leaver"));
+            }
+        }
+        let _ = write!(
+            text,
+            "\nAlso worth a look, in a second terminal:\n  {}\n  {}\n  {}\n",
+            self.portcullis("session list"),
+            self.portcullis("audit list --kind cut"),
+            self.portcullis("policy explain employee read /handbook/board/minutes.txt"),
+        );
+        let _ = writeln!(text, "  {}", self.portcullis("user enable leaver"));
+        text
+    }
+
+    fn command(&self, name: &str, its: &AccountSecrets) -> String {
+        let key = its.ssh_key.as_ref().map_or_else(String::new, |file| {
+            format!(
+                " -i {} -o IdentitiesOnly=yes",
+                quoted(&self.data.join(file))
+            )
+        });
+        let hosts = self.data.join("known_hosts");
+        format!(
+            "sftp -P {}{key} -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes {name}@{}",
+            self.address.port(),
+            quoted(&hosts),
+            self.address.ip()
+        )
+    }
+
+    fn portcullis(&self, command: &str) -> String {
+        let program = std::env::current_exe().ok();
+        let program = program
+            .as_deref()
+            .map_or_else(|| "portcullis".to_owned(), quoted);
+        format!("{program} {command} --data {}", quoted(self.data))
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+fn code(secret: &[u8], now: SystemTime) -> String {
+    portcullis_authn::totp_code(secret, unix_seconds(now))
+}
+
+fn seconds_left(now: SystemTime) -> u64 {
+    STEP.as_secs() - unix_seconds(now) % STEP.as_secs()
+}
+
+fn unix_seconds(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Keeps the present codes in the last line of the terminal; nothing where there is none.
+pub fn show_codes(secrets: &Secrets) -> Option<tokio::task::JoinHandle<()>> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let mut people = Vec::new();
+    for (name, its) in &secrets.accounts {
+        if let Ok(Some(secret)) = its.totp() {
+            people.push((name.clone(), secret));
+        }
+    }
+    let bar = indicatif::ProgressBar::new_spinner();
+    if let Ok(style) = indicatif::ProgressStyle::with_template("{msg}") {
+        bar.set_style(style);
+    }
+    Some(tokio::spawn(async move {
+        loop {
+            let now = SystemClock.now();
+            let codes: Vec<String> = people
+                .iter()
+                .map(|(name, secret)| format!("{name} {}", code(secret, now)))
+                .collect();
+            bar.set_message(format!(
+                "Codes now: {} ({} s left)",
+                codes.join(", "),
+                seconds_left(now)
+            ));
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_the_shell() {
+        assert_eq!(quoted(Path::new("/tmp/a-b_c.d")), "/tmp/a-b_c.d");
+        assert_eq!(quoted(Path::new("/tmp/a b")), "'/tmp/a b'");
+        assert_eq!(quoted(Path::new("/tmp/it's")), r"'/tmp/it'\''s'");
+    }
+}

@@ -1,0 +1,150 @@
+//! `group` and `member`.
+
+use clap::Subcommand;
+use portcullis_gate::admin::{AdminChange, AdminQuery};
+use portcullis_model::{AccountName, GroupName, ProtocolSet};
+
+use super::user::{Page, protocols};
+use super::{Context, Link, MakeFolder, present};
+use crate::failure::Failure;
+
+/// Groups.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make a group
+    #[command(after_help = "Examples:
+  portcullis group add finance
+  portcullis group add partners --protocols sftp   membership alone opens SFTP")]
+    Add {
+        /// Its name
+        name: GroupName,
+        /// Protocols that its members may use: a list of sftp, ftp, webdav and web; all; or none
+        #[arg(long, default_value = "none", value_parser = protocols)]
+        protocols: ProtocolSet,
+    },
+    /// List groups by name
+    List(Page),
+    /// Show a group and its members
+    Show {
+        /// Its name
+        name: GroupName,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Change the protocols that a group opens; sessions that rest on a lost one end
+    Set {
+        /// Its name
+        name: GroupName,
+        /// All protocols that its members may use
+        #[arg(long, value_parser = protocols)]
+        protocols: ProtocolSet,
+    },
+    /// Delete a group with its grants; a block that names it keeps its last members
+    Delete {
+        /// Its name
+        name: GroupName,
+    },
+}
+
+/// Memberships.
+#[derive(Subcommand)]
+pub enum Member {
+    /// Make a user a member of a group
+    Add {
+        /// The group
+        group: GroupName,
+        /// The user
+        user: AccountName,
+    },
+    /// End a membership
+    Remove {
+        /// The group
+        group: GroupName,
+        /// The user
+        user: AccountName,
+    },
+}
+
+impl Command {
+    /// Runs it.
+    pub async fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Command::Add { name, protocols } => {
+                let text = format!("The group {name} is made.");
+                cli.change(
+                    MakeFolder::Yes,
+                    AdminChange::GroupAdd { name, protocols },
+                    |_| text,
+                )
+                .await
+            }
+            Command::List(page) => {
+                let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+                let query = AdminQuery::Groups {
+                    after: page.after,
+                    limit: page.limit,
+                };
+                let answer = link.query(query).await?;
+                cli.show(&answer, |answer| {
+                    present::list(
+                        answer,
+                        &["name", "members", "protocols", "provider"],
+                        "There is no group yet; `portcullis group add NAME` makes one.",
+                    )
+                });
+                Ok(())
+            }
+            Command::Show { name, page } => {
+                let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+                let query = AdminQuery::Group {
+                    name,
+                    after: page.after,
+                    limit: page.limit,
+                };
+                let answer = link.query(query).await?;
+                cli.show(&answer, present::fields);
+                Ok(())
+            }
+            Command::Set { name, protocols } => {
+                let text = format!("The group {name} is changed.");
+                cli.change(
+                    MakeFolder::No,
+                    AdminChange::GroupSet { name, protocols },
+                    |_| text,
+                )
+                .await
+            }
+            Command::Delete { name } => {
+                let text = format!("The group {name} is deleted.");
+                cli.change(MakeFolder::No, AdminChange::GroupDelete { name }, |_| text)
+                    .await
+            }
+        }
+    }
+}
+
+impl Member {
+    /// Runs it.
+    pub async fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Member::Add { group, user } => {
+                let text = format!("{user} is a member of {group}.");
+                cli.change(
+                    MakeFolder::No,
+                    AdminChange::MemberAdd { group, user },
+                    |_| text,
+                )
+                .await
+            }
+            Member::Remove { group, user } => {
+                let text = format!("{user} is no member of {group} any more.");
+                cli.change(
+                    MakeFolder::No,
+                    AdminChange::MemberRemove { group, user },
+                    |_| text,
+                )
+                .await
+            }
+        }
+    }
+}

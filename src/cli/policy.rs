@@ -1,0 +1,185 @@
+//! `policy`: rights as a table that anyone can test (permissions.md 7 and 8).
+
+mod fixture;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use portcullis_gate::admin::AdminQuery;
+use portcullis_model::{AccountName, Action, PlaceKind, Protocol, VirtualPath};
+use serde_json::{Value, json};
+
+use super::{Context as Cli, Link, MakeFolder, present};
+use crate::failure::{Context as _, Failure};
+
+/// Answers questions about rights.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Answer the questions of a fixture: one JSON object a line
+    #[command(after_help = EVAL_HELP)]
+    Eval {
+        /// A site and its questions, as JSON; `-` reads standard input
+        fixture: PathBuf,
+    },
+    /// Print what each level allows, from the code that decides
+    Table,
+    /// Say why an account may or may not do something
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+}
+
+const EVAL_HELP: &str = r#"The fixture touches no data folder. Example:
+
+  { "groups": ["eng"],
+    "users": [{"name": "ana", "groups": ["eng"], "site_admin": false}],
+    "grants": [{"folder": "/a", "group": "eng", "level": "read", "recursive": true}],
+    "fences": ["/a/b"],
+    "blocks": [{"folder": "/a/c", "user": "ana"}],
+    "questions": [{"id": 1, "user": "ana", "action": "read", "path": "/a/x.txt", "kind": "file"}] }
+
+prints {"id":1,"answer":"allow"}. An answer is allow, denied or not_found. Where a question holds
+"expect", a different answer is told on standard error and the exit code is 1.
+
+A subject is "user": NAME, "group": NAME, or "groups": [NAMES] (all of them)."#;
+
+const EXPLAIN_HELP: &str = "Examples:
+  portcullis policy explain ana read /reports/q3.pdf
+  portcullis policy explain ana create /reports/new.txt --kind new_file
+  portcullis policy explain ana list /reports --kind folder --json";
+
+/// One question.
+#[derive(Args)]
+pub struct Explain {
+    /// Who
+    user: AccountName,
+    /// Does what: list, stat, preview, read, create, make_dir, overwrite, set_attr, rename, delete,
+    /// lock, view_history, create_share_link, manage_folder or manage_access
+    #[arg(value_parser = named::<Action>)]
+    action: Action,
+    /// Where, in the site's tree
+    path: VirtualPath,
+    /// What stands there: file, folder, new_file or new_folder [default: what the action is usually
+    /// asked of]
+    #[arg(long, value_parser = named::<PlaceKind>)]
+    kind: Option<PlaceKind>,
+    /// By which protocol: sftp, ftp, webdav or web
+    #[arg(long, default_value = "sftp")]
+    protocol: Protocol,
+}
+
+/// Reads a word by its API name.
+fn named<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(Value::String(text.to_owned())).map_err(|error| error.to_string())
+}
+
+impl Command {
+    /// Runs it.
+    pub async fn run(self, cli: &Cli) -> Result<(), Failure> {
+        match self {
+            Command::Eval { fixture } => eval(&fixture),
+            Command::Table => {
+                let table = portcullis_model::render_level_table();
+                cli.show(&json!({ "table": table }), |_| table.clone());
+                Ok(())
+            }
+            Command::Explain(question) => question.run(cli).await,
+        }
+    }
+}
+
+fn eval(file: &std::path::Path) -> Result<(), Failure> {
+    let text = super::read_input(file)?;
+    let fixture = fixture::Fixture::parse(&text).context(file.display())?;
+    for warning in fixture.warnings() {
+        eprintln!("portcullis: warning: {warning}");
+    }
+    let mut out = std::io::stdout().lock();
+    let mut differ = 0_u64;
+    for question in fixture.answers().context(file.display())? {
+        let line = json!({ "id": question.id, "answer": question.answer });
+        writeln!(out, "{line}").context("standard output")?;
+        if question
+            .expect
+            .is_some_and(|expect| expect != question.answer)
+        {
+            differ += 1;
+            eprintln!(
+                "portcullis: question {}: expected {:?}",
+                question.id, question.expect
+            );
+        }
+    }
+    if differ == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(format!(
+            "{differ} answers differ from what the fixture expects"
+        )))
+    }
+}
+
+impl Explain {
+    async fn run(self, cli: &Cli) -> Result<(), Failure> {
+        let kind = self.kind.unwrap_or(match self.action {
+            Action::List | Action::ManageFolder | Action::ManageAccess => PlaceKind::Folder,
+            Action::Create => PlaceKind::NewFile,
+            Action::MakeDir => PlaceKind::NewFolder,
+            _ => PlaceKind::File,
+        });
+        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+        let answer = link
+            .query(AdminQuery::Explain {
+                user: self.user,
+                action: self.action,
+                path: self.path,
+                kind,
+                protocol: self.protocol,
+            })
+            .await?;
+        cli.show(&answer, explained);
+        Ok(())
+    }
+}
+
+/// The explanation in sentences.
+fn explained(answer: &Value) -> String {
+    let get = |key: &str| present::cell(answer.get(key).unwrap_or(&Value::Null));
+    let mut text = format!(
+        "{}: {} of {} {}\n",
+        get("answer"),
+        get("action"),
+        get("kind"),
+        get("path")
+    );
+    for (key, label) in [
+        ("allowed_by", "allowed by"),
+        ("reason", "reason"),
+        ("deciding_folder", "decided at"),
+    ] {
+        if answer.get(key).is_some_and(|value| !value.is_null()) {
+            text.push_str(&format!("  {label}: {}\n", get(key)));
+        }
+    }
+    let none = Vec::new();
+    let grants = answer
+        .get("grants")
+        .and_then(Value::as_array)
+        .unwrap_or(&none);
+    if grants.is_empty() {
+        text.push_str("  no grant names this account on the way up\n");
+    } else {
+        text.push_str(&present::table(
+            &[
+                "grant",
+                "folder",
+                "level",
+                "recursive",
+                "subject",
+                "verdict",
+            ],
+            grants,
+        ));
+    }
+    text
+}

@@ -1,0 +1,373 @@
+//! `user`: accounts.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use portcullis_gate::admin::{AdminChange, AdminQuery};
+use portcullis_gate::{Clock as _, SystemClock};
+use portcullis_model::{AccountName, Protocol, ProtocolSet, SiteRole, VirtualPath};
+use serde_json::{Value, json};
+
+use super::{Context, Link, MakeFolder, present};
+use crate::failure::{Context as _, Failure};
+
+/// Accounts.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make an account; it has no credential yet
+    #[command(after_help = ADD_HELP)]
+    Add(Add),
+    /// List accounts by name
+    List(Page),
+    /// Show one account: groups, credentials (never secrets), grants
+    Show(Name),
+    /// Change an account; what is not named stays as it is
+    Set(Set),
+    /// Rename an account; its id, sessions and rights stay
+    Rename {
+        /// Its name
+        name: AccountName,
+        /// Its new name
+        to: AccountName,
+    },
+    /// Disable an account and end everything it has open
+    #[command(after_help = DISABLE_HELP)]
+    Disable(Name),
+    /// Enable an account again; its ended sessions stay ended
+    Enable(Name),
+    /// Delete an account with its credentials, and the grants and blocks that name it alone
+    Delete(Name),
+    /// Print a one-time invitation, with which the person sets a password and one-time codes
+    #[command(after_help = INVITE_HELP)]
+    Invite(Invite),
+}
+
+const ADD_HELP: &str = "Examples:
+  portcullis user add ana --display 'Ana Diaz'
+  portcullis user add acme --root-view /partners/acme --protocols sftp
+  portcullis user add backup --factor never        an unattended job; then `portcullis key add`
+  portcullis user add kim --provider okta          an SSO account: keys only, no password";
+
+const DISABLE_HELP: &str =
+    "The command returns when the sockets are closed, at most after 2 s, and \
+says how many sessions it ended and how long the slowest took. With --json: sessions_ended,
+slowest_ms, sessions_not_ended. Exit code 1 if a session did not confirm its end.";
+
+const INVITE_HELP: &str = "The person redeems it over SFTP, with the token as the password \
+(keyboard-interactive), or on this host with `portcullis invite accept`. An earlier invitation of the
+account dies.";
+
+/// One account.
+#[derive(Args)]
+pub struct Name {
+    /// Its name
+    name: AccountName,
+}
+
+/// A page of a list.
+#[derive(Args)]
+pub struct Page {
+    /// Only names after this one
+    #[arg(long, value_name = "NAME")]
+    pub after: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+}
+
+/// A new account.
+#[derive(Args)]
+pub struct Add {
+    /// Its name
+    name: AccountName,
+    /// A name to show, such as a person's
+    #[arg(long)]
+    display: Option<String>,
+    /// Protocols it may use by its own flags: a list of sftp, ftp, webdav and web; all; or none
+    #[arg(long, default_value = "sftp", value_parser = protocols)]
+    protocols: ProtocolSet,
+    /// Its role
+    #[arg(long, default_value = "none")]
+    role: Role,
+    /// Its exception from the site's second-factor rule: site is none
+    #[arg(long, default_value = "site")]
+    factor: Factor,
+    /// The folder that becomes `/` for it
+    #[arg(long, value_name = "FOLDER")]
+    root_view: Option<VirtualPath>,
+    /// Where its sessions start, as it sees it
+    #[arg(long, value_name = "FOLDER")]
+    home: Option<VirtualPath>,
+    /// The identity provider that owns it
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+}
+
+/// Changes of an account.
+#[derive(Args)]
+pub struct Set {
+    /// Its name
+    name: AccountName,
+    /// A name to show
+    #[arg(long)]
+    display: Option<String>,
+    /// All protocols it may use by its own flags: a list, all, or none
+    #[arg(long, value_parser = protocols)]
+    protocols: Option<ProtocolSet>,
+    /// Its role
+    #[arg(long)]
+    role: Option<Role>,
+    /// Its exception from the site's second-factor rule
+    #[arg(long)]
+    factor: Option<Factor>,
+    /// The folder that becomes `/` for it; `/` for none
+    #[arg(long, value_name = "FOLDER")]
+    root_view: Option<VirtualPath>,
+    /// Where its sessions start, as it sees it
+    #[arg(long, value_name = "FOLDER")]
+    home: Option<VirtualPath>,
+    /// At most this many sessions at once
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max_sessions: Option<u32>,
+}
+
+/// An invitation.
+#[derive(Args)]
+pub struct Invite {
+    /// Whom
+    name: AccountName,
+    /// How long it can be redeemed
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=24))]
+    hours: u64,
+}
+
+/// A role in the whole site.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Role {
+    /// No role
+    None,
+    /// May do everything; ignores fences and blocks
+    Administrator,
+    /// May read settings, logs and effective rights
+    ReadOnlyAdministrator,
+}
+
+impl From<Role> for SiteRole {
+    fn from(role: Role) -> SiteRole {
+        match role {
+            Role::None => SiteRole::None,
+            Role::Administrator => SiteRole::Administrator,
+            Role::ReadOnlyAdministrator => SiteRole::ReadOnlyAdministrator,
+        }
+    }
+}
+
+/// An exception from the site's second-factor rule.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Factor {
+    /// As the site says
+    Site,
+    /// A second factor at every login
+    Always,
+    /// None, ever: unattended jobs with a key
+    Never,
+}
+
+impl Factor {
+    fn name(self) -> String {
+        match self {
+            Factor::Site => "site",
+            Factor::Always => "always",
+            Factor::Never => "never",
+        }
+        .to_owned()
+    }
+}
+
+/// Reads `sftp,web`, `all` or `none`.
+pub fn protocols(text: &str) -> Result<ProtocolSet, String> {
+    match text {
+        "none" | "" => Ok(ProtocolSet::NONE),
+        "all" => Ok(ProtocolSet::ALL),
+        list => list
+            .split(',')
+            .map(|name| {
+                name.trim()
+                    .parse::<Protocol>()
+                    .map_err(|error| error.to_string())
+            })
+            .collect(),
+    }
+}
+
+impl Command {
+    /// Runs it.
+    pub async fn run(self, cli: &Context) -> Result<(), Failure> {
+        match self {
+            Command::Add(add) => add.run(cli).await,
+            Command::List(page) => list(cli, page).await,
+            Command::Show(Name { name }) => {
+                let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+                let answer = link.query(AdminQuery::User { name }).await?;
+                cli.show(&answer, present::fields);
+                Ok(())
+            }
+            Command::Set(set) => set.run(cli).await,
+            Command::Rename { name, to } => {
+                let text = format!("{name} is called {to} now.");
+                cli.change(MakeFolder::No, AdminChange::UserRename { name, to }, |_| {
+                    text
+                })
+                .await
+            }
+            Command::Disable(Name { name }) => {
+                let text = format!("{name} is disabled.");
+                cli.change(
+                    MakeFolder::No,
+                    AdminChange::UserDisable { name },
+                    |answer| nothing_open(text, answer),
+                )
+                .await
+            }
+            Command::Enable(Name { name }) => {
+                let text = format!("{name} is enabled.");
+                cli.change(MakeFolder::No, AdminChange::UserEnable { name }, |_| text)
+                    .await
+            }
+            Command::Delete(Name { name }) => {
+                let text = format!("{name} is deleted.");
+                cli.change(MakeFolder::No, AdminChange::UserDelete { name }, |answer| {
+                    nothing_open(text, answer)
+                })
+                .await
+            }
+            Command::Invite(invite) => invite.run(cli).await,
+        }
+    }
+}
+
+/// Says so where a cut found nothing to end.
+pub fn nothing_open(text: String, answer: &Value) -> String {
+    if answer.get("sessions_ended") == Some(&json!(0)) {
+        format!("{text}\nNo session was open.")
+    } else {
+        text
+    }
+}
+
+async fn list(cli: &Context, page: Page) -> Result<(), Failure> {
+    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+    let query = AdminQuery::Users {
+        after: page.after,
+        limit: page.limit,
+    };
+    let answer = link.query(query).await?;
+    cli.show(&answer, |answer| {
+        present::list(
+            answer,
+            &[
+                "name",
+                "display",
+                "active",
+                "disabled",
+                "role",
+                "protocols",
+                "factor_rule",
+                "provider",
+                "root_view",
+            ],
+            "There is no account yet; `portcullis user add NAME` makes one.",
+        )
+    });
+    Ok(())
+}
+
+impl Add {
+    async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let next = if self.provider.is_some() {
+            format!(
+                "Next: `portcullis key add {} FILE.pub`, and grants.",
+                self.name
+            )
+        } else {
+            format!(
+                "Next: `portcullis user invite {0}`, or `portcullis password set {0}`, and grants.",
+                self.name
+            )
+        };
+        let text = format!("{} is made. {next}", self.name);
+        let change = AdminChange::UserAdd {
+            name: self.name,
+            display: self.display,
+            protocols: self.protocols,
+            role: self.role.into(),
+            factor_rule: self.factor.name(),
+            root_view: self.root_view,
+            home: self.home,
+            provider: self.provider,
+            break_glass: false,
+        };
+        cli.change(MakeFolder::Yes, change, |_| text).await
+    }
+}
+
+impl Set {
+    async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let nothing = self.display.is_none()
+            && self.protocols.is_none()
+            && self.role.is_none()
+            && self.factor.is_none()
+            && self.root_view.is_none()
+            && self.home.is_none()
+            && self.max_sessions.is_none();
+        if nothing {
+            return Err(Failure::usage(
+                "name what to change; see `portcullis user set --help`",
+            ));
+        }
+        let text = format!("{} is changed.", self.name);
+        let change = AdminChange::UserSet {
+            name: self.name,
+            display: self.display,
+            protocols: self.protocols,
+            role: self.role.map(SiteRole::from),
+            factor_rule: self.factor.map(Factor::name),
+            root_view: self.root_view,
+            home: self.home,
+            max_sessions: self.max_sessions,
+        };
+        cli.change(MakeFolder::No, change, |_| text).await
+    }
+}
+
+impl Invite {
+    async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let (token, token_hash) = portcullis_authn::new_token();
+        let expires = SystemClock.now() + Duration::from_secs(self.hours.saturating_mul(3600));
+        let expires_text = super::audit::rfc3339(expires);
+        let name = self.name.clone();
+        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+        let change = AdminChange::Invite {
+            name: self.name,
+            token_hash,
+            expires,
+        };
+        let (_, report) = link
+            .change(change)
+            .await
+            .context("the invitation was not made")?;
+        let answer = json!({
+            "user": name.shown(),
+            "token": token.expose(),
+            "expires": expires_text,
+        });
+        present::changed(cli, answer, &report, |_| {
+            format!(
+                "Invitation for {name}, good once until {expires_text}:\n\n  {}\n\nIt is not shown \
+                 again. {name} logs in over SFTP with it as the password, or runs\n`portcullis invite \
+                 accept` on this host.",
+                token.expose()
+            )
+        })
+    }
+}

@@ -1,0 +1,363 @@
+//! `portcullis.toml`: from text to validated settings.
+//!
+//! Owns every setting with its default, unit and bounds, and the words that explain what is wrong
+//! and on which line. Knows nothing of what the settings do.
+//! INVARIANT: a [`Config`] that exists is within its bounds; an unknown setting is an error, so
+//! that a misspelt limit never passes for one that is set.
+
+mod limits;
+mod template;
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use limits::{Limits, count, count32};
+pub use template::commented;
+
+use limits::RawLimits;
+
+/// All settings, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// SFTP.
+    pub sftp: Sftp,
+    /// Where bytes are kept.
+    pub storage: StorageSettings,
+    /// Bounds of everything that a client can use up.
+    pub limits: Limits,
+    /// The log on standard error.
+    pub log: Log,
+}
+
+/// `[sftp]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sftp {
+    /// Addresses to listen on; 1 to 16.
+    pub listen: Vec<SocketAddr>,
+}
+
+/// `[storage]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StorageSettings {
+    /// The folder that is served; relative to the data folder.
+    pub root: PathBuf,
+    /// When a close may be acknowledged (rule U9).
+    pub fsync: Fsync,
+}
+
+/// When a close may be acknowledged (rule U9).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// After file and folder are on the disk.
+    #[default]
+    Close,
+    /// At once.
+    Never,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least level that is written, or a filter such as `info,portcullis_sftp=debug`.
+    pub filter: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Problem {
+    /// The line, from 1; absent where the problem has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The column, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// The text of that line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let (Some(line), Some(column)) = (self.line, self.column) {
+            write!(f, "line {line}, column {column}: ")?;
+        }
+        f.write_str(&self.message)?;
+        match (&self.text, self.line) {
+            (Some(text), Some(line)) => write!(f, "\n  {line:>4} | {}", text.trim_end()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            sftp: Sftp {
+                listen: vec![default_listen()],
+            },
+            storage: StorageSettings {
+                root: PathBuf::from("files"),
+                fsync: Fsync::Close,
+            },
+            limits: Limits::default(),
+            log: Log {
+                format: LogFormat::Text,
+                filter: "info".to_owned(),
+            },
+        }
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 2022))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawConfig {
+    sftp: RawSftp,
+    storage: RawStorage,
+    limits: RawLimits,
+    log: RawLog,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawSftp {
+    listen: Option<Spanned<OneOrMany>>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "an address such as \"0.0.0.0:2022\", or a list of addresses"
+)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawStorage {
+    root: Option<Spanned<String>>,
+    fsync: Option<Fsync>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawLog {
+    format: Option<LogFormat>,
+    filter: Option<Spanned<String>>,
+}
+
+/// Gathers problems with their places in the text.
+struct Problems<'a> {
+    text: &'a str,
+    found: Vec<Problem>,
+}
+
+impl Problems<'_> {
+    fn add(&mut self, span: Option<Range<usize>>, message: String) {
+        let place = span.map(|span| place_of(self.text, span.start));
+        self.found.push(Problem {
+            line: place.as_ref().map(|(line, _, _)| *line),
+            column: place.as_ref().map(|(_, column, _)| *column),
+            text: place.map(|(_, _, text)| text),
+            message,
+        });
+    }
+}
+
+/// Line and column, both from 1, and the line itself.
+fn place_of(text: &str, offset: usize) -> (usize, usize, String) {
+    let before = text.get(..offset).unwrap_or(text);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.matches('\n').count() + 1;
+    let column = before.get(start..).unwrap_or("").chars().count() + 1;
+    let whole = text.get(start..).unwrap_or("").lines().next().unwrap_or("");
+    (line, column, whole.to_owned())
+}
+
+impl Config {
+    /// Reads and validates.
+    ///
+    /// # Errors
+    /// All problems of values, or the first problem of form.
+    pub fn parse(text: &str) -> Result<Config, Vec<Problem>> {
+        let mut problems = Problems {
+            text,
+            found: Vec::new(),
+        };
+        let raw: RawConfig = match toml::from_str(text) {
+            Ok(raw) => raw,
+            Err(error) => {
+                problems.add(error.span(), error.message().trim().to_owned());
+                return Err(problems.found);
+            }
+        };
+        let config = Config {
+            sftp: Sftp {
+                listen: listen(&mut problems, raw.sftp.listen),
+            },
+            storage: StorageSettings {
+                root: root(&mut problems, raw.storage.root),
+                fsync: raw.storage.fsync.unwrap_or_default(),
+            },
+            limits: raw.limits.validate(&mut problems),
+            log: Log {
+                format: raw.log.format.unwrap_or_default(),
+                filter: filter(&mut problems, raw.log.filter),
+            },
+        };
+        if config.limits.kept_for_known >= config.limits.unauthenticated {
+            problems.add(
+                None,
+                "limits.kept_for_known must be smaller than limits.unauthenticated, or nobody new \
+                 could connect"
+                    .to_owned(),
+            );
+        }
+        if problems.found.is_empty() {
+            Ok(config)
+        } else {
+            Err(problems.found)
+        }
+    }
+}
+
+fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<SocketAddr> {
+    let Some(raw) = raw else {
+        return vec![default_listen()];
+    };
+    let span = raw.span();
+    let texts = match raw.into_inner() {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    };
+    if texts.is_empty() || texts.len() > 16 {
+        problems.add(
+            Some(span.clone()),
+            "sftp.listen wants 1 to 16 addresses".to_owned(),
+        );
+    }
+    let mut addresses = Vec::new();
+    for text in texts {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => problems.add(
+                Some(span.clone()),
+                format!(
+                    "sftp.listen: `{text}` is not an address with a port; write it like \
+                     \"0.0.0.0:2022\" or \"[::]:2022\""
+                ),
+            ),
+        }
+    }
+    addresses
+}
+
+fn root(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> PathBuf {
+    let Some(raw) = raw else {
+        return PathBuf::from("files");
+    };
+    if raw.get_ref().is_empty() || raw.get_ref().contains('\0') {
+        problems.add(
+            Some(raw.span()),
+            "storage.root must name a folder".to_owned(),
+        );
+    }
+    PathBuf::from(raw.into_inner())
+}
+
+fn filter(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> String {
+    let Some(raw) = raw else {
+        return "info".to_owned();
+    };
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(raw.get_ref()) {
+        problems.add(Some(raw.span()), format!("log.filter: {error}"));
+    }
+    raw.into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+    use super::*;
+
+    fn first_problem(text: &str) -> Problem {
+        Config::parse(text).unwrap_err().remove(0)
+    }
+
+    #[test]
+    fn the_commented_file_is_the_default() {
+        assert_eq!(Config::parse(&commented()).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn every_commented_setting_is_understood_and_is_the_default() {
+        let text: String = commented()
+            .lines()
+            .map(|line| {
+                let setting = line.strip_prefix('#').filter(|rest| !rest.starts_with(' '));
+                format!("{}\n", setting.unwrap_or(line))
+            })
+            .collect();
+        assert!(text.contains("\nsessions = "), "{text}");
+        assert_eq!(Config::parse(&text).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_named_with_its_line() {
+        let problem = first_problem("[limits]\nsessions = 10\nsesions_per_day = 3\n");
+        assert_eq!(problem.line, Some(3));
+        assert!(problem.message.contains("sesions_per_day"), "{problem}");
+        assert_eq!(problem.text.as_deref(), Some("sesions_per_day = 3"));
+    }
+
+    #[test]
+    fn all_values_out_of_bounds_are_told_at_once() {
+        let text = "[limits]\nsessions = 0\n\nlogin_attempts = 1000\n";
+        let problems = Config::parse(text).unwrap_err();
+        let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [Some(2), Some(4)]);
+        assert!(problems[0].message.contains("from 1 to"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn a_bad_address_and_bad_form_have_their_lines() {
+        let problem = first_problem("# a comment\n[sftp]\nlisten = [\"0.0.0.0\"]\n");
+        assert_eq!((problem.line, problem.column), (Some(3), Some(10)));
+        assert_eq!(first_problem("[sftp]\nlisten = \n").line, Some(2));
+        assert_eq!(
+            first_problem("[storage]\nfsync = \"often\"\n").line,
+            Some(2)
+        );
+        assert_eq!(first_problem("[limits]\nsessions = -4\n").line, Some(2));
+        assert_eq!(
+            first_problem("[log]\nfilter = \"portcullis=loudly\"\n").line,
+            Some(2)
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! The commented `portcullis.toml` that the first start writes.
+
+use std::fmt::Write as _;
+
+use super::limits::LIMITS;
+
+const HEAD: &str = r#"# Portcullis. Every line that starts with `#` and a setting shows its default; take the `#` away to
+# change it. `portcullis check-config` says what is wrong, with the line. Changes take effect when
+# the gateway is started again. Users, groups and rights are not set here: see `portcullis --help`.
+
+[sftp]
+# Addresses and ports to listen on: one text, or a list of up to 16.
+#listen = ["0.0.0.0:2022"]
+
+[storage]
+# The folder that is served: absolute, or relative to the data folder. It may not be, contain or
+# lie in the data folder, except for the default.
+#root = "files"
+# When the close of an upload is acknowledged: "close" is after fsync of the file and its folder;
+# "never" is at once, which survives a crash of the gateway but not a loss of power.
+#fsync = "close"
+
+[log]
+# "text" for people, "json" for machines; always on standard error.
+#format = "text"
+# The least level that is written (error, warn, info, debug), or a filter for each part.
+#filter = "info"
+
+[limits]
+"#;
+
+/// The text of a fresh `portcullis.toml`: every setting, commented out, with its default.
+pub fn commented() -> String {
+    let mut text = HEAD.to_owned();
+    for limit in LIMITS {
+        let _ = writeln!(
+            text,
+            "# {}; in {}, {} to {}.\n#{} = {}",
+            capital(limit.what),
+            limit.unit,
+            limit.least,
+            limit.most,
+            limit.key,
+            limit.default
+        );
+    }
+    text
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(chars).collect()
+    })
+}
