@@ -226,14 +226,21 @@ pub(crate) fn set_attributes(
 }
 
 /// The account's partial at a place where nothing stands.
-pub(crate) fn stat_partial(place: &Place<'_>, account: AccountId) -> Result<Option<Metadata>> {
+pub(crate) fn stat_partial(
+    tree: &Tree,
+    place: &Place<'_>,
+    account: AccountId,
+) -> Result<Option<Metadata>> {
     if place.clash || place.other_form() || place.stat()?.is_some() {
         return Ok(None);
     }
     let staged = names::staged(account, &Tree::name_of(place.path)?);
     match meta::at(&place.folder, &*staged) {
         Ok(stat) => Ok(meta::metadata(&stat).filter(|metadata| metadata.kind == EntryKind::File)),
-        Err(Errno::NOENT) => Ok(None),
+        Err(Errno::NOENT) => match tree.missing() {
+            StorageError::NotFound => Ok(None),
+            gone => Err(gone),
+        },
         Err(errno) => Err(reading("stat", place.path.as_str())(errno)),
     }
 }

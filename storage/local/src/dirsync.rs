@@ -26,6 +26,8 @@ struct Folder {
 #[derive(Default)]
 pub(crate) struct FolderSyncs {
     folders: Mutex<HashMap<FileIdentity, Arc<Folder>>>,
+    #[cfg(test)]
+    pub(crate) made: AtomicU64,
 }
 
 /// A folder whose names changed.
@@ -59,6 +61,8 @@ impl FolderSyncs {
             return Ok(());
         }
         let covers = waiting.folder.asked.load(Ordering::Acquire);
+        #[cfg(test)]
+        self.made.fetch_add(1, Ordering::Relaxed);
         let Changed { handle, place, .. } = changed;
         tokio::task::spawn_blocking(move || fsync(handle))
             .await
@@ -67,6 +71,15 @@ impl FolderSyncs {
         waiting.folder.done.fetch_max(covers, Ordering::AcqRel);
         drop(turn);
         Ok(())
+    }
+
+    /// Whether the list is empty.
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.folders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
     }
 
     fn join(&self, identity: FileIdentity) -> Waiting<'_> {

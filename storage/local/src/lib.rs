@@ -26,6 +26,7 @@ mod publish;
 mod purge;
 mod ranges;
 mod stage;
+mod steps;
 mod storage;
 mod tree;
 mod upload;

@@ -17,6 +17,7 @@ use rustix::io::{self, Errno};
 use crate::dirsync::Changed;
 use crate::error::{Result, changing, lost_task, reading};
 use crate::meta::{self, Stat};
+use crate::steps::reached;
 use crate::tree::Place;
 use crate::upload::Upload;
 
@@ -50,7 +51,9 @@ pub(crate) async fn publish(
     };
     let durable = durability == Durability::OnClose && !upload.body.in_memory();
     prepare(upload, how, durable).await?;
+    reached("prepared");
     let changed = name(upload, &tree.place(path)?, how, durable)?;
+    reached("named");
     if let Some(changed) = changed {
         tree.syncs.sync(changed).await?;
     }
@@ -75,6 +78,7 @@ async fn prepare(upload: &Upload, how: How, durable: bool) -> Result<()> {
     tokio::task::spawn_blocking(move || {
         if let Some(merge) = &merge {
             merge.complete(&body, &live)?;
+            reached("merged");
         }
         if let Some(old) = &old {
             keep_mode(body.handle(), old, &chosen)?;
@@ -148,7 +152,7 @@ fn still_ours(upload: &Upload, place: &Place<'_>, staged: &OsStr) -> Result<()> 
     match meta::at(&place.folder, staged) {
         Ok(stat) if meta::identity(&stat) == mine => Ok(()),
         Ok(_) => Err(StorageError::TakenOver),
-        Err(Errno::NOENT) => Err(StorageError::NotFound),
+        Err(Errno::NOENT) => Err(upload.tree.missing()),
         Err(errno) => Err(reading("stat", place.path.as_str())(errno)),
     }
 }
@@ -202,6 +206,7 @@ fn swap_in(place: &Place<'_>, staged: &OsStr, expected: FileIdentity) -> Result<
         }
         Err(errno) => return Err(fail(errno)),
     }
+    reached("exchanged");
     if stands(staged)? {
         // The new version stands under its name: what is left of the old one is only a partial.
         if let Err(errno) = unlinkat(folder, staged, AtFlags::empty()) {

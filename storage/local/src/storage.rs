@@ -29,7 +29,7 @@ use crate::{change, meta, probe, purge, stage};
 /// A tree of files below one folder of the host. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct LocalStorage {
-    tree: Arc<Tree>,
+    pub(crate) tree: Arc<Tree>,
 }
 
 impl std::fmt::Debug for LocalStorage {
@@ -167,7 +167,7 @@ impl Storage for LocalStorage {
         }
         self.tree.look_up(permit.path()).await;
         match self.tree.place(permit.path()) {
-            Ok(place) => change::stat_partial(&place, permit.account()),
+            Ok(place) => change::stat_partial(&self.tree, &place, permit.account()),
             Err(StorageError::NotFound | StorageError::NotAFolder) => Ok(None),
             Err(error) => Err(error),
         }

@@ -20,6 +20,11 @@ use tempfile::TempDir;
 use crate::{LocalConfig, LocalStorage};
 
 mod contract;
+mod crash;
+mod forms;
+mod host;
+mod links;
+mod parts;
 
 /// Permits for the suite.
 struct TestPermits;

@@ -50,7 +50,10 @@ impl Pages {
         while !rest.is_empty() {
             let (first, length) = span(at, rest.len());
             let (part, later) = rest.split_at(length);
-            let page = self.pages.entry(at / PAGE).or_insert_with(|| vec![0; PAGE as usize]);
+            let page = self
+                .pages
+                .entry(at / PAGE)
+                .or_insert_with(|| vec![0; PAGE as usize]);
             if let Some(place) = page.get_mut(first..first + length) {
                 place.copy_from_slice(part);
             }
