@@ -1,6 +1,7 @@
 //! The step of a one-time code, and factor tickets (rules F3, F4).
 
-use crate::attempt::{AuthnAttempt, Grounds, PendingCode, Proven, Stage, Step, StepResult};
+use crate::attempt::proven::{Grounds, Proven};
+use crate::attempt::{AuthnAttempt, PendingCode, Stage, Step, StepResult};
 use crate::codes::{CodeCheck, Verdict, digits_of, live_tickets};
 use crate::{
     FirstFactor, LoginAccount, ProvenCredential, RefusalReason, SecondFactor, SecretText,

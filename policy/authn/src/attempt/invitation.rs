@@ -5,7 +5,8 @@ use zeroize::Zeroizing;
 
 use portcullis_model::AccountId;
 
-use crate::attempt::{AuthnAttempt, Grounds, Proven, Stage, Step, StepResult};
+use crate::attempt::proven::{Grounds, Proven};
+use crate::attempt::{AuthnAttempt, Stage, Step, StepResult};
 use crate::codes::{digits_of, unix_seconds};
 use crate::factors::{self, Due, Presented};
 use crate::{

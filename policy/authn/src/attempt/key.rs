@@ -1,6 +1,7 @@
 //! The step of a key whose signature the transport has verified.
 
-use crate::attempt::{AuthnAttempt, Grounds, Proven, Step, StepResult};
+use crate::attempt::proven::{Grounds, Proven};
+use crate::attempt::{AuthnAttempt, Step, StepResult};
 use crate::factors::{self, Due};
 use crate::throttle::Entry;
 use crate::{FirstFactor, PublicKey, RefusalReason, SecondFactor, keys};

@@ -2,7 +2,7 @@
 //!
 //! Owns the stages of one login on one connection, and the way out of each. The steps are in files
 //! of their own: a password, a key, a code, an invitation. Knows nothing of wires.
-//! INVARIANT (rule L6): a proof is made in one place, `accept`; every other way through a step, a
+//! INVARIANT (rule L6): a proof is made in one place, `proven.rs`; every other way through a step, a
 //! failing store included, ends in a refusal or in asking for more. What was proven belongs to the
 //! user name for which it was proven, and is forgotten when another name comes.
 
@@ -10,6 +10,7 @@ mod code;
 mod invitation;
 mod key;
 mod password;
+mod proven;
 
 use std::sync::Arc;
 
@@ -17,19 +18,14 @@ use tokio::time::Instant;
 
 use portcullis_model::{AccountId, AccountName};
 
-use crate::codes::code_hash;
 use crate::throttle::{Entry, Subject, counts};
 use crate::{
-    AttemptContext, AuthenticatedPrincipal, Authenticator, CodeSpend, Credential, Enrolment,
-    FirstFactor, LoginAccount, LoginEvent, Need, Outcome, ProvenCredential, PublicKey, Refusal,
-    RefusalReason, SecondFactor, SecretText, SiteLogin, StoreError, TicketOpening, keys,
+    AttemptContext, AuthenticatedPrincipal, Authenticator, Credential, FirstFactor, LoginAccount,
+    LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason, SiteLogin, StoreError, keys,
 };
 use invitation::{Enrolling, Redeeming};
+use proven::Proven;
 
-/// Life of the tickets of SFTP and FTP (rule F4).
-const TICKET_SECONDS: u32 = 10 * 60;
-/// Life of the tickets of WebDAV and the web (rule F4).
-const WEB_TICKET_SECONDS: u32 = 12 * 60 * 60;
 /// Names that are no account's are kept up to this many bytes in events.
 const MAX_EVENT_NAME: usize = 255;
 
@@ -89,47 +85,6 @@ struct PendingCode {
     first: Result<Proven, RefusalReason>,
     /// What it means if the login ends here; none where that was told and counted already.
     missing: Option<RefusalReason>,
-}
-
-/// A first factor that was right.
-struct Proven {
-    account: AccountId,
-    cut_epoch: i64,
-    first: FirstFactor,
-    /// None where an invitation is being redeemed.
-    credential: Option<ProvenCredential>,
-    enrolment: Option<Enrolment>,
-    /// The password, where its stored hash is weaker than today's.
-    rehash: Option<SecretText>,
-}
-
-impl Proven {
-    fn new(account: &LoginAccount, first: FirstFactor, by: Option<ProvenCredential>) -> Self {
-        Proven {
-            account: account.id,
-            cut_epoch: account.cut_epoch,
-            first,
-            credential: by,
-            enrolment: None,
-            rehash: None,
-        }
-    }
-
-    /// Whether what was proven still holds of the account as it is now (rule C2).
-    fn still_holds(&self, account: &LoginAccount) -> bool {
-        let by = |credential: &ProvenCredential| Some(*credential) == self.credential;
-        account.id == self.account
-            && account.cut_epoch == self.cut_epoch
-            && match self.first {
-                FirstFactor::Password => account.password.iter().any(|p| by(&p.credential)),
-                FirstFactor::Key => account.keys.iter().any(|key| by(&key.credential)),
-                FirstFactor::Invitation => account.invitation.as_ref().is_some_and(|open| {
-                    self.enrolment
-                        .as_ref()
-                        .is_some_and(|mine| mine.invitation == open.id)
-                }),
-            }
-    }
 }
 
 /// What a step came to.
@@ -378,72 +333,6 @@ impl AuthnAttempt {
         }))
     }
 
-    /// Makes the proof: the one place.
-    async fn accept(&mut self, grounds: Grounds<'_>) -> StepResult {
-        let Grounds {
-            account,
-            proven,
-            second,
-            totp,
-            spend,
-            ticket,
-        } = grounds;
-        if !account.active {
-            return Ok(Step::Refused(RefusalReason::Inactive));
-        }
-        if !proven.still_holds(account) {
-            return Ok(Step::Refused(RefusalReason::Cut));
-        }
-        if let (Some(password), Some(by)) = (&proven.rehash, proven.credential) {
-            self.renew_hash(by, password.clone()).await;
-        }
-        Ok(Step::Accepted(Box::new(AuthenticatedPrincipal {
-            account: account.id,
-            name: account.name.clone(),
-            cut_epoch: proven.cut_epoch,
-            first: proven.first,
-            second,
-            credentials: proven.credential.into_iter().chain(totp).collect(),
-            spend,
-            ticket,
-            enrolment: proven.enrolment,
-        })))
-    }
-
-    /// Stores a stronger hash of the same password. Its failure is no reason to refuse.
-    async fn renew_hash(&self, by: ProvenCredential, password: SecretText) {
-        let renewed = match self.authn.hasher.hash(password).await {
-            Ok(hash) => self.authn.store.rehash(by.id, by.version, &hash).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = renewed {
-            tracing::warn!(%error, "a password hash was not renewed");
-        }
-    }
-
-    /// The ticket that a full two-factor login opens (rule F4).
-    fn ticket_opening(
-        &self,
-        site: &SiteLogin,
-        first: Option<ProvenCredential>,
-        totp: ProvenCredential,
-        code: &str,
-    ) -> Option<TicketOpening> {
-        let first = first.filter(|_| site.tickets)?;
-        let scope = self.context.scope();
-        Some(TicketOpening {
-            first,
-            scope,
-            address: crate::address_key(self.context.peer),
-            code_hash: code_hash(&self.authn.site_key, totp, code),
-            life_seconds: if scope == "web" {
-                WEB_TICKET_SECONDS
-            } else {
-                TICKET_SECONDS
-            },
-        })
-    }
-
     fn record_refusal(&self, reason: RefusalReason) {
         let mut name = self.user.clone();
         name.truncate(name.floor_char_boundary(MAX_EVENT_NAME));
@@ -469,30 +358,5 @@ impl AuthnAttempt {
 impl Drop for AuthnAttempt {
     fn drop(&mut self) {
         self.start_over();
-    }
-}
-
-/// Everything that a proof rests on.
-struct Grounds<'a> {
-    account: &'a LoginAccount,
-    proven: Proven,
-    second: SecondFactor,
-    /// The one-time-code secret, where it was used.
-    totp: Option<ProvenCredential>,
-    spend: Option<CodeSpend>,
-    ticket: Option<TicketOpening>,
-}
-
-impl<'a> Grounds<'a> {
-    /// Grounds without a code.
-    fn new(account: &'a LoginAccount, proven: Proven, second: SecondFactor) -> Self {
-        Grounds {
-            account,
-            proven,
-            second,
-            totp: None,
-            spend: None,
-            ticket: None,
-        }
     }
 }

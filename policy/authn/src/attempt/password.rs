@@ -1,6 +1,7 @@
 //! The step of a password, with or without a code appended (rules L2, L3, L5).
 
-use crate::attempt::{AuthnAttempt, Grounds, Proven, Scene, Step, StepResult};
+use crate::attempt::proven::{Grounds, Proven};
+use crate::attempt::{AuthnAttempt, Scene, Step, StepResult};
 use crate::codes::Verdict;
 use crate::factors::{self, Due, Presented};
 use crate::passwords::{Judged, appended_code, is_outdated};

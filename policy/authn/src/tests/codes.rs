@@ -220,6 +220,22 @@ async fn the_same_code_serves_under_its_ticket_only() {
     assert_eq!(refusal.reason, RefusalReason::SpentCode);
 }
 
+// rule F4: another code than the ticket's is a replay, even one that was right a moment ago
+#[tokio::test(start_paused = true)]
+async fn a_ticket_does_not_excuse_another_spent_code() {
+    let world = World::new();
+    world.add(1, "partner", true);
+    accepted(world.login("partner", with_code(&world.code())).await);
+    let older = totp_code(&SECRET, world.unix() - 30);
+    let mut attempt = world.attempt();
+    assert_eq!(
+        needs(attempt.submit("partner", with_code(&older)).await),
+        CODE_PROMPT
+    );
+    let refusal = refused(attempt.submit("partner", code(&older)).await);
+    assert_eq!(refusal.reason, RefusalReason::SpentCode);
+}
+
 // rule F4: a wrong code is refused even while a ticket lives
 #[tokio::test(start_paused = true)]
 async fn a_ticket_does_not_excuse_a_wrong_code() {

@@ -355,3 +355,20 @@ async fn a_wrong_code_after_a_key_counts_once() {
         [RefusalReason::WrongCode, RefusalReason::CodeMissing]
     );
 }
+
+// rule L2: a disabled account's key is refused at once, also where a code would be due
+#[tokio::test(start_paused = true)]
+async fn a_key_of_a_disabled_account_is_refused() {
+    for rule in [AccountFactorRule::Never, AccountFactorRule::Site] {
+        let world = World::new();
+        world.add(1, "employee", true);
+        give_key(&world, "employee", key(1), false);
+        world.store.change("employee", |account| {
+            account.factor_rule = rule;
+            account.active = false;
+        });
+        let refusal = refused(world.login("employee", signed(1)).await);
+        assert_eq!(refusal.reason, RefusalReason::Inactive);
+        assert_eq!(world.store.counters(), 0);
+    }
+}

@@ -36,7 +36,9 @@ struct State {
 pub(crate) struct FakeStore(Mutex<State>);
 
 impl FakeStore {
-    fn reach(&self) -> Result<std::sync::MutexGuard<'_, State>, StoreError> {
+    /// Gives way first, as a database would, so that logins side by side interleave.
+    async fn reach(&self) -> Result<std::sync::MutexGuard<'_, State>, StoreError> {
+        tokio::task::yield_now().await;
         let state = self.0.lock().unwrap();
         if state.down {
             Err(StoreError::new("reaching the store", "it is down"))
@@ -142,15 +144,15 @@ impl LoginStore for FakeStore {
             factor_rule: SiteFactorRule::Everyone,
             tickets: true,
         };
-        Ok(self.reach()?.site.clone().unwrap_or(default))
+        Ok(self.reach().await?.site.clone().unwrap_or(default))
     }
 
     async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError> {
-        Ok(self.reach()?.accounts.get(normal).cloned())
+        Ok(self.reach().await?.accounts.get(normal).cloned())
     }
 
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {
-        let state = self.reach()?;
+        let state = self.reach().await?;
         let live = state.tickets.iter().filter(|ticket| {
             ticket.account == query.account
                 && ticket.opening.first == query.first
@@ -168,7 +170,7 @@ impl LoginStore for FakeStore {
         keys: &[ThrottleKey],
         now: SystemTime,
     ) -> Result<Vec<Throttle>, StoreError> {
-        let state = self.reach()?;
+        let state = self.reach().await?;
         let read = |key| {
             let Some(counter) = state.counters.get(key) else {
                 return Throttle::default();
@@ -192,7 +194,7 @@ impl LoginStore for FakeStore {
         window: Duration,
         now: SystemTime,
     ) -> Result<Throttle, StoreError> {
-        let mut state = self.reach()?;
+        let mut state = self.reach().await?;
         let fresh = Counter {
             throttle: Throttle::default(),
             ends: now + window,
@@ -210,7 +212,7 @@ impl LoginStore for FakeStore {
     }
 
     async fn close_key(&self, key: &ThrottleKey, until: SystemTime) -> Result<(), StoreError> {
-        let mut state = self.reach()?;
+        let mut state = self.reach().await?;
         let fresh = Counter {
             throttle: Throttle::default(),
             ends: until,
@@ -221,7 +223,7 @@ impl LoginStore for FakeStore {
     }
 
     async fn reset_throttle(&self, key: &ThrottleKey) -> Result<(), StoreError> {
-        self.reach()?.counters.remove(key);
+        self.reach().await?.counters.remove(key);
         Ok(())
     }
 
@@ -231,7 +233,11 @@ impl LoginStore for FakeStore {
         address: &str,
         _now: SystemTime,
     ) -> Result<bool, StoreError> {
-        Ok(self.reach()?.known.contains(&(account, address.to_owned())))
+        Ok(self
+            .reach()
+            .await?
+            .known
+            .contains(&(account, address.to_owned())))
     }
 
     async fn rehash(
@@ -240,7 +246,10 @@ impl LoginStore for FakeStore {
         _version: i64,
         hash: &SecretText,
     ) -> Result<(), StoreError> {
-        self.reach()?.rehashed.push((credential, hash.clone()));
+        self.reach()
+            .await?
+            .rehashed
+            .push((credential, hash.clone()));
         Ok(())
     }
 }

@@ -1,0 +1,156 @@
+//! What was proven, and the one place where a proof is made of it.
+//!
+//! INVARIANT: `accept` is the only caller of [`AuthenticatedPrincipal`]'s constructor, and it looks
+//! once more whether the account is active and what was proven still holds.
+
+use portcullis_model::AccountId;
+
+use crate::attempt::{AuthnAttempt, Step, StepResult};
+use crate::codes::code_hash;
+use crate::{
+    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, LoginAccount, ProvenCredential,
+    RefusalReason, SecondFactor, SecretText, SiteLogin, TicketOpening, address_key,
+};
+
+/// Life of the tickets of SFTP and FTP (rule F4).
+const TICKET_SECONDS: u32 = 10 * 60;
+/// Life of the tickets of WebDAV and the web (rule F4).
+const WEB_TICKET_SECONDS: u32 = 12 * 60 * 60;
+
+/// A first factor that was right.
+pub(super) struct Proven {
+    pub(super) account: AccountId,
+    pub(super) cut_epoch: i64,
+    pub(super) first: FirstFactor,
+    /// None where an invitation is being redeemed.
+    pub(super) credential: Option<ProvenCredential>,
+    pub(super) enrolment: Option<Enrolment>,
+    /// The password, where its stored hash is weaker than today's.
+    pub(super) rehash: Option<SecretText>,
+}
+
+impl Proven {
+    pub(super) fn new(
+        account: &LoginAccount,
+        first: FirstFactor,
+        by: Option<ProvenCredential>,
+    ) -> Self {
+        Proven {
+            account: account.id,
+            cut_epoch: account.cut_epoch,
+            first,
+            credential: by,
+            enrolment: None,
+            rehash: None,
+        }
+    }
+
+    /// Whether what was proven still holds of the account as it is now (rule C2).
+    pub(super) fn still_holds(&self, account: &LoginAccount) -> bool {
+        let by = |credential: &ProvenCredential| Some(*credential) == self.credential;
+        account.id == self.account
+            && account.cut_epoch == self.cut_epoch
+            && match self.first {
+                FirstFactor::Password => account.password.iter().any(|p| by(&p.credential)),
+                FirstFactor::Key => account.keys.iter().any(|key| by(&key.credential)),
+                FirstFactor::Invitation => account.invitation.as_ref().is_some_and(|open| {
+                    self.enrolment
+                        .as_ref()
+                        .is_some_and(|mine| mine.invitation == open.id)
+                }),
+            }
+    }
+}
+
+/// Everything that a proof rests on.
+pub(super) struct Grounds<'a> {
+    pub(super) account: &'a LoginAccount,
+    pub(super) proven: Proven,
+    pub(super) second: SecondFactor,
+    /// The one-time-code secret, where it was used.
+    pub(super) totp: Option<ProvenCredential>,
+    pub(super) spend: Option<CodeSpend>,
+    pub(super) ticket: Option<TicketOpening>,
+}
+
+impl<'a> Grounds<'a> {
+    /// Grounds without a code.
+    pub(super) fn new(account: &'a LoginAccount, proven: Proven, second: SecondFactor) -> Self {
+        Grounds {
+            account,
+            proven,
+            second,
+            totp: None,
+            spend: None,
+            ticket: None,
+        }
+    }
+}
+
+impl AuthnAttempt {
+    /// Makes the proof: the one place.
+    pub(super) async fn accept(&mut self, grounds: Grounds<'_>) -> StepResult {
+        let Grounds {
+            account,
+            proven,
+            second,
+            totp,
+            spend,
+            ticket,
+        } = grounds;
+        if !account.active {
+            return Ok(Step::Refused(RefusalReason::Inactive));
+        }
+        if !proven.still_holds(account) {
+            return Ok(Step::Refused(RefusalReason::Cut));
+        }
+        if let (Some(password), Some(by)) = (&proven.rehash, proven.credential) {
+            self.renew_hash(by, password.clone()).await;
+        }
+        Ok(Step::Accepted(Box::new(AuthenticatedPrincipal {
+            account: account.id,
+            name: account.name.clone(),
+            cut_epoch: proven.cut_epoch,
+            first: proven.first,
+            second,
+            credentials: proven.credential.into_iter().chain(totp).collect(),
+            spend,
+            ticket,
+            enrolment: proven.enrolment,
+        })))
+    }
+
+    /// Stores a stronger hash of the same password. Its failure is no reason to refuse.
+    async fn renew_hash(&self, by: ProvenCredential, password: SecretText) {
+        let renewed = match self.authn.hasher.hash(password).await {
+            Ok(hash) => self.authn.store.rehash(by.id, by.version, &hash).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = renewed {
+            tracing::warn!(%error, "a password hash was not renewed");
+        }
+    }
+
+    /// The ticket that a full two-factor login opens (rule F4).
+    pub(super) fn ticket_opening(
+        &self,
+        site: &SiteLogin,
+        first: Option<ProvenCredential>,
+        totp: ProvenCredential,
+        code: &str,
+    ) -> Option<TicketOpening> {
+        let first = first.filter(|_| site.tickets)?;
+        let scope = self.context.scope();
+        Some(TicketOpening {
+            first,
+            scope,
+            address: address_key(self.context.peer),
+            code_hash: code_hash(&self.authn.site_key, totp, code),
+            life_seconds: if scope == "web" {
+                WEB_TICKET_SECONDS
+            } else {
+                TICKET_SECONDS
+            },
+        })
+    }
+}
