@@ -276,33 +276,46 @@ pub(crate) async fn raise_cut_epoch(
 }
 
 /// Removes an account; what hangs on it alone goes with it. Leaves a tombstone.
-pub(crate) async fn delete(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+pub(crate) async fn delete(tx: &mut Tx, account: &Account) -> Result<(), StoreError> {
     let now = millis(tx.clock.now());
     sqlx::query("DELETE FROM accounts WHERE id = $1")
-        .bind(id.0)
+        .bind(account.id.0)
         .execute(&mut tx.connection)
         .await
         .during("deleting an account")?;
-    sqlx::query("INSERT INTO deleted_accounts (id, at) VALUES ($1, $2)")
-        .bind(id.0)
+    sqlx::query("INSERT INTO deleted_accounts (id, name_normal, at) VALUES ($1, $2, $3)")
+        .bind(account.id.0)
+        .bind(account.name.normal())
         .bind(now)
         .execute(&mut tx.connection)
         .await
-        .during("deleting an account")?;
-    sqlx::query("DELETE FROM deleted_accounts WHERE at < $1")
-        .bind(now - TOMBSTONE)
-        .execute(&mut tx.connection)
-        .await
         .map(|_| ())
-        .during("clearing tombstones")
+        .during("deleting an account")
 }
 
-/// Accounts deleted lately.
+/// The account that was the last to be deleted under this name.
+pub(crate) async fn deleted_by_name(
+    connection: &mut SqliteConnection,
+    normal: &str,
+) -> Result<Option<AccountId>, StoreError> {
+    let id: Option<i64> = sqlx::query_scalar(
+        "SELECT id FROM deleted_accounts WHERE name_normal = $1 ORDER BY id DESC LIMIT 1",
+    )
+    .bind(normal)
+    .fetch_optional(connection)
+    .await
+    .during("reading a tombstone")?;
+    Ok(id.map(AccountId))
+}
+
+/// Accounts deleted within 30 days, newest first.
 pub(crate) async fn deleted(
     connection: &mut SqliteConnection,
+    now: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
     let ids: Vec<i64> =
-        sqlx::query_scalar("SELECT id FROM deleted_accounts ORDER BY at DESC LIMIT $1")
+        sqlx::query_scalar("SELECT id FROM deleted_accounts WHERE at > $1 ORDER BY at DESC LIMIT $2")
+            .bind(now - TOMBSTONE)
             .bind(TOMBSTONES)
             .fetch_all(connection)
             .await

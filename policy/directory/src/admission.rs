@@ -9,13 +9,15 @@ use portcullis_authn::{
     AuthenticatedPrincipal, CodeSpend, ProvenCredential, RefusalReason, SecondFactor, StoreError,
     TicketOpening, address_key,
 };
-use portcullis_gate::{AdmissionAnswer, AdmissionRequest, LoadedView};
+use portcullis_gate::{
+    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, LoadedView,
+};
 use portcullis_model::{AccountId, Protocol};
 use sqlx::SqliteConnection;
 
 use crate::open::Directory;
 use crate::outbox::{self, Touched};
-use crate::times::millis;
+use crate::times::{from_millis, millis};
 use crate::writer::Tx;
 use crate::{credentials, throttles, tickets, views};
 
@@ -197,7 +199,7 @@ async fn admit(tx: &mut Tx, proven: Proven, entry: Entry) -> Result<LoadedView, 
     let Some(enrolment) = proven.enrolment else {
         return Ok(loaded);
     };
-    if !enrol(tx, proven.account, &enrolment, entry.now).await? {
+    if !enrol(tx, &loaded, &enrolment, entry).await? {
         return Err(RefusalReason::BadInvitation.into());
     }
     let second_given = proven.second != SecondFactor::NotDue;
@@ -209,15 +211,29 @@ async fn admit(tx: &mut Tx, proven: Proven, entry: Entry) -> Result<LoadedView, 
 /// end by the outbox' next sweep.
 async fn enrol(
     tx: &mut Tx,
-    account: AccountId,
+    loaded: &LoadedView,
     enrolment: &Enrolled,
-    now: i64,
+    entry: Entry,
 ) -> Result<bool, StoreError> {
+    let principal = loaded.view.principal();
     let version = outbox::next_version(&mut tx.connection).await?;
-    let Some(touched) = redeem(tx, version, account, enrolment, now).await? else {
+    let redeemed = redeem(tx, version, principal.id, enrolment, entry.now).await?;
+    let Some(touched) = redeemed else {
         return Ok(false);
     };
     outbox::publish(tx, version, touched).await?;
+    let mut event = AuditEvent::new(
+        from_millis(entry.now),
+        AuditKind::Enrolment,
+        "invitation.accept",
+        AuditOutcome::Done,
+        principal.name.shown(),
+    );
+    event.account = Some(principal.id.0);
+    event.protocol = Some(entry.protocol.as_str().to_owned());
+    event.peer = Some(entry.peer.to_string());
+    event.target = Some(principal.name.shown().to_owned());
+    tx.audit(&event).await?;
     Ok(true)
 }
 

@@ -18,6 +18,9 @@ pub struct DirectoryConfig {
     /// With fewer free bytes than this on the database's volume no change of a file begins (rule
     /// A3). Default 64 MiB.
     pub min_free_bytes: u64,
+    /// Whether what is committed also survives a power loss (rule A2), at the price of a flush of
+    /// the disk per commit. Without, it survives kill -9. Default no.
+    pub survive_power_loss: bool,
     /// Tells the time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -30,6 +33,7 @@ impl DirectoryConfig {
             readers: 4,
             audit_queue: 65_536,
             min_free_bytes: 64 * 1024 * 1024,
+            survive_power_loss: false,
             clock: Arc::new(SystemClock),
         }
     }

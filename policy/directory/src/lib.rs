@@ -34,6 +34,7 @@ mod query;
 mod refusals;
 mod schema;
 mod site;
+mod space;
 mod subjects;
 mod throttles;
 mod tickets;

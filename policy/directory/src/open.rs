@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::error::During;
+use crate::space::Space;
 use crate::writer::{Beginning, Tx, Writer};
 use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
 
@@ -45,7 +46,7 @@ impl Directory {
     /// See [`DirectoryError`].
     pub async fn open(config: DirectoryConfig) -> Result<Self, DirectoryError> {
         make_private(&config.path)?;
-        let options = options(&config.path);
+        let options = options(&config);
         let mut connection = options.connect().await.during("opening the database")?;
         schema::migrate(&mut connection).await?;
         let head = chain::load_head(&mut connection).await?;
@@ -60,14 +61,9 @@ impl Directory {
             .connect_with(options.pragma("query_only", "1"))
             .await
             .during("opening the database for reading")?;
-        let folder = match config.path.parent() {
-            Some(folder) if folder != Path::new("") => folder.to_path_buf(),
-            _ => Path::new(".").to_path_buf(),
-        };
         let (writer, task) = Writer::start(Beginning {
             tx,
-            folder,
-            min_free_bytes: config.min_free_bytes,
+            space: Space::new(&config.path, config.min_free_bytes),
             audit_queue: config.audit_queue,
         });
         Ok(Directory { readers, writer, clock: config.clock, task: Mutex::new(Some(task)) })
@@ -90,11 +86,15 @@ impl Directory {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+fn options(config: &DirectoryConfig) -> SqliteConnectOptions {
+    let synchronous = match config.survive_power_loss {
+        true => SqliteSynchronous::Full,
+        false => SqliteSynchronous::Normal,
+    };
     SqliteConnectOptions::new()
-        .filename(path)
+        .filename(&config.path)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
+        .synchronous(synchronous)
         .busy_timeout(BUSY)
         .foreign_keys(true)
         .statement_cache_capacity(200)

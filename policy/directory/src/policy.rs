@@ -86,7 +86,7 @@ impl PolicyStore for Directory {
 
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError> {
         let mut snapshot = self.snapshot().await?;
-        accounts::deleted(&mut snapshot).await
+        accounts::deleted(&mut snapshot, millis(self.clock.now())).await
     }
 
     async fn administer(

@@ -5,7 +5,7 @@
 
 use portcullis_authn::StoreError;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
-use portcullis_model::{AccessRequest, AccountName, GroupName, VirtualPath, explain};
+use portcullis_model::{AccessRequest, AccountId, AccountName, GroupName, VirtualPath, explain};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
@@ -48,7 +48,7 @@ impl Directory {
             )),
             AdminQuery::Audit { after, limit, kind, account } => {
                 let account = match account {
-                    Some(name) => Some(find(connection, &name).await?.id.0),
+                    Some(name) => Some(find_or_deleted(connection, &name).await?.0),
                     None => None,
                 };
                 let limit = clamp(limit);
@@ -79,6 +79,18 @@ async fn find(
 ) -> Result<Account, AdminError> {
     let found = accounts::by_name(connection, name.normal()).await?;
     found.ok_or_else(|| no_user(name.shown()))
+}
+
+/// An account, or the last one that was deleted under this name.
+async fn find_or_deleted(
+    connection: &mut SqliteConnection,
+    name: &AccountName,
+) -> Result<AccountId, AdminError> {
+    if let Some(account) = accounts::by_name(connection, name.normal()).await? {
+        return Ok(account.id);
+    }
+    let deleted = accounts::deleted_by_name(connection, name.normal()).await?;
+    deleted.ok_or_else(|| no_user(name.shown()))
 }
 
 /// The normalised form of a name to continue after; a text that is no name as it is.

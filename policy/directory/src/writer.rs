@@ -8,7 +8,6 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +22,7 @@ use tokio::time::Instant;
 use crate::chain::{self, Head, Row};
 use crate::error::During;
 use crate::refusals::Refusals;
+use crate::space::Space;
 
 /// Queued records are stored at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -124,8 +124,7 @@ pub(crate) struct Writer {
 /// What the writer needs to begin.
 pub(crate) struct Beginning {
     pub(crate) tx: Tx,
-    pub(crate) folder: PathBuf,
-    pub(crate) min_free_bytes: u64,
+    pub(crate) space: Space,
     pub(crate) audit_queue: usize,
 }
 
@@ -140,8 +139,7 @@ impl Writer {
             messages: message_queue,
             records: record_queue,
             dropped: dropped.clone(),
-            folder: beginning.folder,
-            min_free_bytes: beginning.min_free_bytes,
+            space: beginning.space,
             pending: Vec::new(),
             flush_at: None,
             refusals: Refusals::default(),
@@ -232,8 +230,7 @@ struct Task {
     messages: mpsc::Receiver<Message>,
     records: mpsc::Receiver<Queued>,
     dropped: Arc<AtomicU64>,
-    folder: PathBuf,
-    min_free_bytes: u64,
+    space: Space,
     pending: Vec<Queued>,
     flush_at: Option<Instant>,
     refusals: Refusals,
@@ -333,7 +330,7 @@ impl Task {
 
     /// Writes a group and everything pending in one commit, and answers.
     async fn write(&mut self, mut group: Group) {
-        self.refuse_intents_without_space(&mut group);
+        self.look_at_space(&mut group);
         if self.dropped.load(Ordering::Relaxed) > 0 {
             self.take_counts();
         }
@@ -434,18 +431,13 @@ impl Task {
             .during("committing to the directory")
     }
 
-    /// Rule A3: no change begins where the audit may soon find no room.
-    fn refuse_intents_without_space(&self, group: &mut Group) {
-        if group.intents.is_empty() || self.min_free_bytes == 0 {
+    /// Rule A3: no change of a file begins where the audit may soon find no room; what ends access
+    /// goes on with the room that was kept back.
+    fn look_at_space(&mut self, group: &mut Group) {
+        let Err(why) = self.space.look() else { return };
+        if group.intents.is_empty() {
             return;
         }
-        let why = match rustix::fs::statvfs(&self.folder) {
-            Ok(space) if space.f_bavail.saturating_mul(space.f_frsize) >= self.min_free_bytes => {
-                return;
-            }
-            Ok(_) => "too little space is left for the audit".to_owned(),
-            Err(error) => format!("the audit's volume cannot be measured: {error}"),
-        };
         tracing::error!(why, "changes are refused");
         for (_, reply) in group.intents.drain(..) {
             let _ = reply.send(Err(StoreError::new("storing an intent", why.clone())));

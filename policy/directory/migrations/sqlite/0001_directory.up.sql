@@ -63,11 +63,13 @@ CREATE INDEX accounts_root_view ON accounts (root_view) WHERE root_view IS NOT N
 CREATE INDEX accounts_home ON accounts (home) WHERE home IS NOT NULL;
 CREATE INDEX accounts_provider ON accounts (provider_id) WHERE provider_id IS NOT NULL;
 
--- Their partial uploads may still lie in the storage.
+-- Their partial uploads may still lie in the storage, and their names stand in the audit.
 CREATE TABLE deleted_accounts (
-    id INTEGER PRIMARY KEY,
-    at INTEGER NOT NULL
+    id          INTEGER PRIMARY KEY,
+    name_normal TEXT    NOT NULL,
+    at          INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX deleted_accounts_name ON deleted_accounts (name_normal, id);
 CREATE INDEX deleted_accounts_at ON deleted_accounts (at);
 
 CREATE TABLE groups (

@@ -149,7 +149,7 @@ impl Making<'_> {
         let connection = &mut self.tx.connection;
         let grants = grants::delete_of_account(connection, account.id).await?;
         let blocks = blocks::delete_of_account(connection, account.id).await?;
-        accounts::delete(self.tx, account.id).await?;
+        accounts::delete(self.tx, &account).await?;
         let target = CutTarget::Account(account.id);
         let touched = Touched::account(account.id).cut(target, CutReason::AccountDeleted);
         let done = Done::of(AuditKind::Administration, &account, touched)

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod access;
 mod accounts;
 mod bench;
 
