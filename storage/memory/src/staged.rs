@@ -81,7 +81,7 @@ pub(crate) fn stage(
 impl MemoryUpload {
     /// Whether the partial is still this writer's.
     fn check(&self) -> Result<()> {
-        fn find<'a>(folder: &'a FolderNode, number: u64) -> Option<&'a FolderNode> {
+        fn find(folder: &FolderNode, number: u64) -> Option<&FolderNode> {
             if folder.number == number {
                 return Some(folder);
             }

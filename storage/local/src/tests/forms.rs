@@ -103,7 +103,7 @@ async fn unspeakable_names_are_not_there() {
     ] {
         std::fs::write(root.path().join(OsStr::from_bytes(name)), b"x").unwrap();
     }
-    std::fs::write(root.path().join("\\q"), b"x").unwrap();
+    std::fs::write(root.path().join(OsStr::new("\\q")), b"x").unwrap();
     let storage = open(root.path());
     assert!(subject(&storage).names("/").await.is_empty());
     assert_eq!(storage.hidden_entries(), 6);
