@@ -1,0 +1,6 @@
+//! Who may reach what, over the wire (permissions.md).
+
+mod demo_tree;
+mod levels;
+mod own;
+mod rules;

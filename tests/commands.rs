@@ -1,0 +1,266 @@
+//! The command line: JSON everywhere, help that teaches, exact errors, safe folders.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Demo, portcullis, run};
+
+#[test]
+fn policy_eval_agrees_with_every_fixture() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors");
+    let mut asked = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let fixture: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let told = portcullis(&["policy", "eval", &path.display().to_string()]).must();
+        let mut answers = told.out.lines();
+        for question in fixture["questions"].as_array().unwrap() {
+            let line: Value = serde_json::from_str(answers.next().expect("an answer")).unwrap();
+            let expected = json!({ "id": question["id"], "answer": question["expect"] });
+            assert_eq!(line, expected, "{}: {question}", path.display());
+            asked += 1;
+        }
+        assert_eq!(answers.next(), None);
+    }
+    assert!(asked >= 180);
+}
+
+#[test]
+fn policy_eval_says_what_is_wrong_with_a_fixture() {
+    let eval = |text: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        run(command.args(["policy", "eval", "-"]), text.as_bytes(), Duration::from_secs(20))
+    };
+    let with = |part: &str| {
+        format!(
+            r#"{{"groups": ["g"], "users": [{{"name": "ana", "groups": [], "site_admin": false}}],
+               "grants": [], "fences": [], "blocks": [], "questions": [] {part}}}"#
+        )
+    };
+    assert!(eval(&with("")).ok());
+    for bad in ["", "{", "[]", &with(", \"users\": 3")] {
+        let told = eval(bad);
+        assert!(!told.ok() && !told.err.is_empty(), "{bad}: {told:?}");
+    }
+    let told = eval(
+        r#"{"groups": [], "users": [], "grants": [{"folder": "/", "user": "ana", "level": "owner",
+            "recursive": true}], "fences": [], "blocks": [], "questions": []}"#,
+    );
+    assert!(told.err.contains("owner"), "{told:?}");
+}
+
+#[test]
+fn the_printed_table_is_the_reviewed_one() {
+    let told = portcullis(&["policy", "table"]).must();
+    let reviewed = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/permission-table.txt");
+    assert_eq!(told.out, std::fs::read_to_string(reviewed).unwrap());
+}
+
+#[test]
+fn every_command_has_help_and_nothing_is_a_stub() {
+    // rule H5
+    let mut todo = vec![Vec::<String>::new()];
+    let mut seen = 0;
+    while let Some(words) = todo.pop() {
+        let arguments: Vec<&str> =
+            words.iter().map(String::as_str).chain(["--help"]).collect();
+        let told = portcullis(&arguments).must();
+        assert!(!told.out.to_lowercase().contains("not implemented"), "{words:?}");
+        assert!(told.out.contains("Usage:"), "{words:?}: {told:?}");
+        seen += 1;
+        let Some((_, list)) = told.out.split_once("Commands:\n") else { continue };
+        for line in list.lines().take_while(|line| line.starts_with("  ")) {
+            let name = line.split_whitespace().next().unwrap();
+            if name != "help" && line.starts_with("  ") && !line.starts_with("   ") {
+                let mut deeper = words.clone();
+                deeper.push(name.to_owned());
+                todo.push(deeper);
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} helps were found");
+}
+
+#[test]
+fn lists_and_changes_speak_json() {
+    let demo = Demo::start();
+    demo.add_worker("carl");
+    for words in [
+        &["user", "list"][..],
+        &["user", "show", "carl"],
+        &["group", "list"],
+        &["grant", "list"],
+        &["fence", "list"],
+        &["block", "list"],
+        &["key", "list", "carl"],
+        &["session", "list"],
+        &["provider", "list"],
+        &["site", "show"],
+        &["audit", "list"],
+        &["audit", "verify"],
+        &["check-config"],
+        &["user", "disable", "carl"],
+        &["user", "enable", "carl"],
+        &["user", "delete", "carl"],
+    ] {
+        assert!(demo.json(words).is_object() || demo.json(&["user", "list"]).is_object());
+    }
+}
+
+#[test]
+fn errors_say_what_happened_to_what_and_what_next() {
+    let demo = Demo::start();
+    for (words, says) in [
+        (&["user", "show", "nobody"][..], "nobody"),
+        (&["user", "disable", "nobody"], "nobody"),
+        (&["user", "add", "partner"], "partner"),
+        (&["user", "add", "a/b"], "character"),
+        (&["grant", "add", "/x", "owner", "--user", "partner"], "owner"),
+        (&["grant", "add", "/x", "read", "--user", "nobody"], "nobody"),
+        (&["grant", "add", "/x", "read"], "--user"),
+        (&["grant", "add", "/../x", "read", "--user", "partner"], "root"),
+        (&["fence", "add", "/"], "/"),
+        (&["grant", "remove", "999999"], "999999"),
+        (&["member", "add", "nogroup", "partner"], "nogroup"),
+        (&["session", "end", "999999"], "999999"),
+        (&["policy", "explain", "nobody", "read", "/x"], "nobody"),
+        (&["site", "set", "nonsense", "on"], "nonsense"),
+    ] {
+        let told = demo.cli(words);
+        assert!(!told.ok() && told.err.contains(says), "{words:?}: {told:?}");
+        let mut with_json = words.to_vec();
+        with_json.push("--json");
+        assert!(!demo.cli(&with_json).ok(), "{words:?}");
+    }
+}
+
+#[test]
+fn explain_gives_reasons() {
+    let demo = Demo::start();
+    demo.add_user("carl");
+    demo.make_file("/a/b/f", "x");
+    demo.cli(&["group", "add", "readers"]).must();
+    demo.cli(&["member", "add", "readers", "carl"]).must();
+    demo.cli(&["grant", "add", "/a", "read", "--group", "readers"]).must();
+    demo.cli(&["fence", "add", "/a/b"]).must();
+    let told = demo.json(&["policy", "explain", "carl", "read", "/a/b/f"]);
+    assert_eq!(told["answer"], "not_found", "{told}");
+    let text = told.to_string();
+    assert!(text.contains("readers") && text.contains("/a/b") && text.contains("fence"), "{told}");
+    let told = demo.json(&["policy", "explain", "carl", "read", "/a/f"]);
+    assert_eq!(told["answer"], "allow", "{told}");
+}
+
+#[test]
+fn secrets_are_never_arguments() {
+    let demo = Demo::start();
+    demo.cli(&["user", "add", "carl"]).must();
+    for words in [
+        &["password", "set", "carl", "secret-Pass-1"][..],
+        &["password", "set", "carl", "--password", "secret-Pass-1"],
+        &["totp", "set", "carl", "JBSWY3DPEHPK3PXP"],
+        &["invite", "accept", "token"],
+    ] {
+        assert_eq!(demo.cli(words).code, Some(2), "{words:?}");
+    }
+    let short = demo.cli_with(&["password", "set", "carl", "--stdin"], b"short\n");
+    assert!(!short.ok() && short.err.contains("10"), "{short:?}");
+}
+
+// rule H2
+#[test]
+fn serve_refuses_a_demo_folder() {
+    let demo = Demo::start();
+    let data = demo.kill();
+    let path = data.path().join("data").display().to_string();
+    let told = portcullis(&["serve", "--data", &path]);
+    assert!(!told.ok() && told.err.contains("demo"), "{told:?}");
+}
+
+// rule M5
+#[test]
+fn commands_work_without_a_running_gateway_and_under_long_paths() {
+    let top = tempfile::tempdir().unwrap();
+    let long = top.path().join("d".repeat(90)).join("e".repeat(90));
+    std::fs::create_dir_all(&long).unwrap();
+    let data = long.join("data").display().to_string();
+    assert!(portcullis(&["user", "add", "carl", "--data", &data]).ok());
+    assert!(portcullis(&["user", "list", "--data", &data]).must().out.contains("carl"));
+    let demo = Demo::start_in(tempfile::Builder::new().prefix(&"f".repeat(120)).tempdir().unwrap());
+    assert!(demo.cli(&["user", "list"]).must().out.contains("partner"));
+    assert_eq!(demo.json(&["session", "list"])["sessions"], json!([]), "asked over the socket");
+}
+
+// rule M5
+#[test]
+fn a_second_gateway_on_the_same_folder_is_refused() {
+    let demo = Demo::start();
+    let data = demo.data().display().to_string();
+    let told = portcullis(&["demo", "--data", &data]);
+    assert!(!told.ok() && !told.err.is_empty(), "{told:?}");
+}
+
+#[test]
+fn check_config_names_the_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    portcullis(&["user", "add", "carl", "--data", &data]).must();
+    let file = folder.path().join("data/portcullis.toml");
+    std::fs::write(&file, "[sftp]\nlisten = [\"127.0.0.1:2022\"]\n\n[limits]\nsesions = 3\n").unwrap();
+    let told = portcullis(&["check-config", "--data", &data]);
+    assert!(!told.ok(), "{told:?}");
+    let text = told.out + &told.err;
+    assert!(text.contains("line 5") && text.contains("sesions"), "{text}");
+}
+
+// rule H1
+#[test]
+fn a_root_that_holds_the_data_folder_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let path = data.display().to_string();
+    portcullis(&["user", "add", "carl", "--data", &path]).must();
+    for root in [folder.path().to_path_buf(), data.clone(), data.join("keys")] {
+        std::fs::create_dir_all(&root).unwrap();
+        let settings = format!(
+            "[sftp]\nlisten = \"127.0.0.1:0\"\n[storage]\nroot = {:?}\n",
+            root.display().to_string()
+        );
+        std::fs::write(data.join("portcullis.toml"), settings).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let told = run(
+            command.args(["serve", "--data", &path]),
+            b"",
+            Duration::from_secs(15),
+        );
+        assert!(told.code.is_some_and(|code| code != 0), "{}: {told:?}", root.display());
+    }
+}
+
+// rule P2
+#[test]
+fn setup_makes_the_break_glass_administrator_once() {
+    use std::io::{BufRead, Write};
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["setup", "--stdin", "--json", "--data", &data])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut output = std::io::BufReader::new(child.stdout.take().unwrap());
+    writeln!(input, "breakglass-Pass-1").unwrap();
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let told: Value = serde_json::from_str(&line).unwrap();
+    let secret = told["totp_secret"].as_str().unwrap();
+    writeln!(input, "{}", crate::harness::code_at(secret, crate::harness::unix_now())).unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    let users = portcullis(&["user", "list", "--json", "--data", &data]).must().json();
+    assert!(users.to_string().contains("administrator"), "{users}");
+}

@@ -1,0 +1,32 @@
+//! A demo gateway in a temporary folder, and the ways to reach it.
+
+mod command;
+mod demo;
+mod site;
+mod ssh;
+mod totp;
+pub mod wire;
+
+pub use command::{Finished, run, which};
+pub use demo::{Account, Demo, portcullis};
+pub use ssh::{Login, Ssh, login, login_key, login_password};
+pub use site::random_bytes;
+pub use totp::code_at;
+pub use wire::Sftp;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970.
+pub fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// Asks until the answer is yes; fails the test after `limit`.
+#[track_caller]
+pub fn eventually(limit: Duration, what: &str, mut ask: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ask() {
+        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,111 @@
+//! Many at once: sessions, logins in a storm, limits that must trip (rule B3).
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Demo, Login, Ssh, login_key};
+
+fn open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+// rule H2
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_lets_many_sessions_in_from_loopback() {
+    open_files_limit();
+    let demo = Demo::start();
+    let (account, folder) = demo.add_worker("mia");
+    demo.make_file(&format!("{folder}/f"), "x");
+    let before = demo.memory_kib();
+    let mut sessions = Vec::new();
+    for _ in 0..300 {
+        let ssh = login_key(&demo, &account).await;
+        let sftp = ssh.sftp().await.unwrap();
+        sessions.push((ssh, sftp));
+    }
+    let each = (demo.memory_kib().saturating_sub(before)) / 300;
+    assert!(each < 400, "{each} KiB for each idle session of a debug build");
+    for (_, sftp) in &mut sessions {
+        assert_eq!(sftp.get(&format!("{folder}/f")).await.unwrap(), b"x");
+    }
+}
+
+// rule B3
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_bounded_and_leave_room_for_those_who_log_in() {
+    open_files_limit();
+    let demo = Demo::start();
+    let (account, _) = demo.add_worker("mia");
+    login_key(&demo, &account).await;
+    let address = (demo.host().to_owned(), demo.port());
+    let strangers: Vec<TcpStream> = (0..3000)
+        .filter_map(|_| {
+            TcpStream::connect_timeout(
+                &format!("{}:{}", address.0, address.1).parse().unwrap(),
+                Duration::from_secs(2),
+            )
+            .ok()
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let kept = strangers
+        .into_iter()
+        .filter(|stranger| {
+            stranger.set_nonblocking(true).unwrap();
+            let mut bytes = [0; 64];
+            let mut stranger = stranger;
+            loop {
+                match stranger.read(&mut bytes) {
+                    Ok(0) => return false,
+                    Ok(_) => {}
+                    Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+                }
+            }
+        })
+        .count();
+    assert!(kept < 3000, "every stranger was kept");
+    let start = Instant::now();
+    login_key(&demo, &account).await;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_one_account_can_be_bounded() {
+    let demo = Demo::start();
+    let (account, _) = demo.add_worker("mia");
+    demo.cli(&["user", "set", "mia", "--max-sessions", "3"]).must();
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(login_key(&demo, &account).await);
+    }
+    let key = account.ssh_key_file.clone().unwrap();
+    let mut fourth = Ssh::connect(&demo).await.unwrap();
+    assert_ne!(fourth.try_key("mia", &key).await, Login::Accepted);
+    open.pop().unwrap().leave().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    login_key(&demo, &account).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_logins_is_served() {
+    let demo = Demo::start();
+    let partner = demo.account("partner").clone();
+    let login = |demo: &Demo| {
+        let (host, port, secret) = (demo.host().to_owned(), demo.port(), partner.secret());
+        tokio::spawn(async move {
+            let mut ssh = Ssh::connect_to(&host, port).await.ok()?;
+            (ssh.try_password("partner", &secret).await == Login::Accepted).then_some(())
+        })
+    };
+    // The first opens the ticket under which the same code is no replay.
+    assert!(login(&demo).await.unwrap().is_some());
+    let storm: Vec<_> = (0..24).map(|_| login(&demo)).collect();
+    let mut accepted = 0;
+    for one in storm {
+        accepted += usize::from(one.await.unwrap().is_some());
+    }
+    assert_eq!(accepted, 24);
+}
