@@ -2,9 +2,9 @@
 //!
 //! Owns the stages of one login on one connection, and the way out of each. The steps are in files
 //! of their own: a password, a key, a code, an invitation. Knows nothing of wires.
-//! INVARIANT (rule L6): a proof is made in one place, `proven.rs`; every other way through a step, a
-//! failing store included, ends in a refusal or in asking for more. What was proven belongs to the
-//! user name for which it was proven, and is forgotten when another name comes.
+//! INVARIANT (rule L6): a proof is made in one place, `proven.rs`; every other way through a step,
+//! a failing store included, ends in a refusal or in asking for more. What was proven belongs to
+//! the user name for which it was proven, and is forgotten when another name comes.
 
 mod code;
 mod invitation;
