@@ -66,6 +66,16 @@ fn read_named(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).context(format_args!("cannot read {}", file.display()))
 }
 
+/// The shortest password that can be set, in characters.
+///
+/// # Errors
+/// As [`read_config`].
+pub fn least_password(folder: &DataFolder) -> Result<usize, Failure> {
+    Ok(crate::config::count(
+        read_config(folder, None)?.limits.min_password_chars,
+    ))
+}
+
 /// Writes the commented settings, where there are none.
 ///
 /// # Errors
@@ -112,7 +122,7 @@ pub fn seal_totp(folder: &DataFolder, secret: &[u8]) -> Result<Vec<u8>, Failure>
 }
 
 /// The folder that is served.
-fn storage_root(folder: &DataFolder, config: &Config) -> PathBuf {
+pub fn storage_root(folder: &DataFolder, config: &Config) -> PathBuf {
     folder.path().join(&config.storage.root)
 }
 

@@ -7,6 +7,8 @@
 
 mod client;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use portcullis_gate::CutReport;
 use portcullis_gate::admin::{AdminChange, AdminOutcome, AdminQuery};

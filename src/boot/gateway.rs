@@ -159,7 +159,7 @@ impl Gateway {
 async fn remind(gate: Arc<Gate>) {
     loop {
         match gate.query(AdminQuery::Findings).await {
-            Ok(findings) if findings.get("break_glass_missing") == Some(&true.into()) => {
+            Ok(findings) if misses_break_glass(&findings) => {
                 tracing::warn!(
                     "there is no break-glass administrator yet; make one with `portcullis setup`"
                 );
@@ -169,6 +169,17 @@ async fn remind(gate: Arc<Gate>) {
         }
         tokio::time::sleep(REMINDER).await;
     }
+}
+
+fn misses_break_glass(findings: &serde_json::Value) -> bool {
+    let found = findings
+        .get("findings")
+        .and_then(serde_json::Value::as_array);
+    found.is_some_and(|found| {
+        found
+            .iter()
+            .any(|one| one.get("kind").is_some_and(|kind| kind == "no_break_glass"))
+    })
 }
 
 /// Each connection takes a socket, and open files take more: the soft limit of 1,024 that hosts

@@ -73,6 +73,12 @@ impl Offline {
             .map_err(|error| Failure::new(error.to_string()))
     }
 
+    /// What the control socket needs, for its tests.
+    #[cfg(test)]
+    pub fn parts(&self) -> (Arc<Gate>, Arc<dyn portcullis_gate::AuditStore>) {
+        (self.gate.clone(), self.directory.clone())
+    }
+
     /// Stores what is queued and gives the lock back.
     pub async fn close(self) -> DataLock {
         self.directory.close().await;

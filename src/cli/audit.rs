@@ -87,7 +87,7 @@ impl Command {
                     .query(list.filter.query(list.after, list.limit))
                     .await?;
                 let columns = [
-                    "seq", "at", "kind", "action", "outcome", "actor", "peer", "target", "detail",
+                    "id", "at", "kind", "action", "outcome", "actor", "peer", "target", "detail",
                 ];
                 cli.show(&answer, |answer| {
                     present::list(answer, &columns, "No record fits.")

@@ -1,9 +1,12 @@
 //! `check-config`: what is wrong with the settings, and what an administrator should look at.
 
+mod dangling;
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portcullis_gate::admin::AdminQuery;
+use portcullis_storage_local::{HiddenEntry, HiddenReason};
 use serde_json::{Value, json};
 
 use super::{Context, Link, MakeFolder, present};
@@ -24,73 +27,111 @@ pub struct CheckConfig {
     config: Option<PathBuf>,
 }
 
+/// What was found.
+#[derive(Default)]
+struct Report {
+    problems: Vec<Problem>,
+    findings: Vec<Value>,
+}
+
 impl CheckConfig {
     /// Runs it.
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         let data = cli.data();
-        let has_data = data.is_dir();
         let file = self
             .config
             .clone()
             .unwrap_or_else(|| data.join(boot::CONFIG));
-        let mut problems = Vec::new();
-        let mut findings = json!({});
-        let mut names = Vec::new();
+        let mut report = Report::default();
         let config = match read(&file, self.config.is_some())? {
             Ok(config) => Some(config),
             Err(found) => {
-                problems = found;
+                report.problems = found;
                 None
             }
         };
+        let has_data = data.is_dir();
         if has_data {
-            let folder = DataFolder::open(&data, false)?;
-            if let Some(config) = &config {
-                let bar = super::audit::progress("walking the storage");
-                let (found, hidden) = boot::storage_problems(&folder, config);
-                bar.finish_and_clear();
-                problems.extend(found);
-                names = hidden.iter().map(shown).collect();
-            }
-            if folder.has(boot::DATABASE) {
-                findings = Link::open(&data, MakeFolder::No)
-                    .await?
-                    .query(AdminQuery::Findings)
-                    .await?;
-            }
-        }
-        if let Some(members) = findings.as_object_mut()
-            && !names.is_empty()
-        {
-            members.insert("not_shown".to_owned(), Value::Array(names));
+            report.look_into(&data, config.as_ref()).await?;
         }
         let answer = json!({
-            "ok": problems.is_empty(),
+            "ok": report.problems.is_empty(),
             "file": file,
-            "problems": problems,
-            "findings": findings,
+            "problems": report.problems,
+            "findings": report.findings,
         });
-        cli.show(&answer, |_| {
-            words(&file, &problems, &findings, has_data.then_some(&data))
-        });
-        match problems.len() {
+        cli.show(&answer, |_| report.words(&file, has_data));
+        match report.problems.len() {
             0 => Ok(()),
             count => Err(Failure::new(present::plural(count as u64, "problem"))),
         }
     }
 }
 
+impl Report {
+    async fn look_into(&mut self, data: &Path, config: Option<&Config>) -> Result<(), Failure> {
+        let folder = DataFolder::open(data, false)?;
+        let bar = super::audit::progress("looking at the storage");
+        if let Some(config) = config {
+            let (problems, hidden) = boot::storage_problems(&folder, config);
+            self.problems.extend(problems);
+            self.findings.extend(hidden.iter().map(not_shown));
+        }
+        if folder.has(boot::DATABASE) {
+            let mut link = Link::open(data, MakeFolder::No).await?;
+            let answer = link.query(AdminQuery::Findings).await?;
+            self.findings.extend(present::rows(&answer).iter().cloned());
+            if let Some(config) = config {
+                let root = boot::storage_root(&folder, config);
+                self.findings
+                    .extend(dangling::rules(&mut link, &root).await?);
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    fn words(&self, file: &Path, has_data: bool) -> String {
+        let mut text = String::new();
+        if self.problems.is_empty() {
+            let there = if file.exists() {
+                "is in order"
+            } else {
+                "is not there yet; defaults apply"
+            };
+            text.push_str(&format!("{} {there}.\n", file.display()));
+        }
+        for problem in &self.problems {
+            text.push_str(&format!("{}: {problem}\n", file.display()));
+        }
+        if !has_data {
+            text.push_str("There is no data folder yet, so only the settings were checked.\n");
+        }
+        if !self.findings.is_empty() {
+            text.push_str("\nWorth a look:\n");
+        }
+        for finding in &self.findings {
+            let says = finding.get("says").unwrap_or(finding);
+            text.push_str(&format!("  - {}\n", present::cell(says)));
+        }
+        text
+    }
+}
+
 /// A name in the storage that no client sees (rule U8).
-fn shown(entry: &portcullis_storage_local::HiddenEntry) -> Value {
-    use portcullis_storage_local::HiddenReason;
+fn not_shown(entry: &HiddenEntry) -> Value {
     let why = match entry.reason {
-        HiddenReason::Link => "a link; links are never followed",
-        HiddenReason::Special => "a device, pipe or socket",
-        HiddenReason::NotUtf8 => "the name is not UTF-8",
-        HiddenReason::Name => "the name holds a control character or a backslash",
-        HiddenReason::Clash => "another name of the folder is the same in NFC",
+        HiddenReason::Link => "it is a link, and links are never followed",
+        HiddenReason::Special => "it is a device, pipe or socket",
+        HiddenReason::NotUtf8 => "its name is not UTF-8",
+        HiddenReason::Name => "its name holds a control character or a backslash",
+        HiddenReason::Clash => "another name in its folder is the same in NFC",
     };
-    json!({ "path": entry.path, "why": why })
+    json!({
+        "kind": "not_shown",
+        "path": entry.path,
+        "says": format!("{} is not shown to anyone: {why}", entry.path),
+    })
 }
 
 /// The settings of a file; the defaults where the file is not there and was not asked for.
@@ -99,33 +140,4 @@ fn read(file: &Path, named: bool) -> Result<Result<Config, Vec<Problem>>, Failur
         return Ok(Ok(Config::default()));
     }
     Ok(Config::parse(&super::read_input(file)?))
-}
-
-fn words(file: &Path, problems: &[Problem], findings: &Value, data: Option<&PathBuf>) -> String {
-    let mut text = String::new();
-    if problems.is_empty() {
-        let there = if file.exists() {
-            "is in order"
-        } else {
-            "is not there yet; defaults apply"
-        };
-        text.push_str(&format!("{} {there}.\n", file.display()));
-    }
-    for problem in problems {
-        text.push_str(&format!("{}: {problem}\n", file.display()));
-    }
-    if data.is_none() {
-        text.push_str("There is no data folder yet, so only the settings were checked.\n");
-    }
-    let empty = match findings {
-        Value::Object(members) => members
-            .values()
-            .all(|value| value.is_null() || value.as_array().is_some_and(Vec::is_empty)),
-        other => other.is_null(),
-    };
-    if !empty {
-        text.push_str("\nWorth a look:\n");
-        text.push_str(&present::fields(findings));
-    }
-    text
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::secrets::Source;
 use super::{Context, Link, MakeFolder, present};
 use crate::boot;
+use crate::data::DataFolder;
 use crate::failure::{Context as _, Failure};
 
 /// Passwords.
@@ -120,12 +121,13 @@ impl Password {
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         match self {
             Password::Set(WithStdin { name, stdin }) => {
-                let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-                let least = crate::config::count(link.config()?.limits.min_password_chars);
+                let least = boot::least_password(&DataFolder::open(&cli.data(), false)?)?;
                 let password = Source::of_flag(stdin)
                     .new_password(&format!("New password of {name}"), least)?;
                 let hash = hash(password).await?;
                 let text = format!("The password of {name} is set.");
+                // Asked first, reached then: nobody waits for a person who types.
+                let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
                 let (outcome, report) =
                     link.change(AdminChange::PasswordSet { name, hash }).await?;
                 present::changed(cli, outcome, &report, |_| text)

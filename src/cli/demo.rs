@@ -65,9 +65,9 @@ impl Demo {
         lock: DataLock,
         config: Config,
     ) -> Result<(), Failure> {
-        let umask = PrivateUmask::set();
         let (secrets, lock) = prepare(&folder, lock).await?;
         let path = folder.path().to_owned();
+        let umask = PrivateUmask::set();
         let gateway = Gateway::start(folder, lock, &config).await?;
         drop(umask);
         let address = gateway.addresses().first().copied();

@@ -9,6 +9,7 @@ use super::credentials::hash;
 use super::secrets::Source;
 use super::{Context, Link, MakeFolder, present};
 use crate::boot;
+use crate::data::DataFolder;
 use crate::failure::Failure;
 
 /// Invitations.
@@ -49,8 +50,8 @@ impl Command {
 impl Accept {
     async fn run(self, cli: &Context) -> Result<(), Failure> {
         let source = Source::of_flag(self.stdin);
-        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-        let least = crate::config::count(link.config()?.limits.min_password_chars);
+        let folder = DataFolder::open(&cli.data(), false)?;
+        let least = boot::least_password(&folder)?;
         let token_hash = {
             let token = source.secret("Invitation token")?;
             portcullis_authn::token_hash(token.expose())
@@ -60,7 +61,7 @@ impl Accept {
         let mut first_step = None;
         if !self.without_totp {
             let (secret, step) = enrol(cli, source, "portcullis")?;
-            totp_sealed = Some(boot::seal_totp(link.folder(), &secret)?);
+            totp_sealed = Some(boot::seal_totp(&folder, &secret)?);
             first_step = Some(step);
         }
         let change = AdminChange::InvitationAccept {
@@ -69,6 +70,8 @@ impl Accept {
             totp_sealed,
             first_step,
         };
+        // Asked first, reached then: nobody waits for a person who types.
+        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
         let (outcome, report) = link.change(change).await?;
         present::changed(cli, outcome, &report, |answer| {
             match answer
@@ -86,11 +89,7 @@ impl Accept {
 /// Shows a new secret and asks for its first code, three times at a prompt.
 pub fn enrol(cli: &Context, source: Source, account: &str) -> Result<(Vec<u8>, i64), Failure> {
     let secret = portcullis_authn::new_totp_secret();
-    let base32 = portcullis_authn::totp_base32(&secret);
-    let uri = portcullis_authn::totp_uri(&secret, account);
-    cli.show(&json!({ "totp_secret": base32, "otpauth": uri }), |_| {
-        format!("Type or scan this into an authenticator:\n\n  {base32}\n  {uri}\n")
-    });
+    show_secret(cli, &secret, account);
     let tries = if source == Source::Prompt { 3 } else { 1 };
     for _ in 0..tries {
         if let Some(step) = code_step(&secret, &source.visible("Its code now")?) {
@@ -99,6 +98,15 @@ pub fn enrol(cli: &Context, source: Source, account: &str) -> Result<(Vec<u8>, i
         eprintln!("This is not the code of that secret. Is the clock of the device right?");
     }
     Err(Failure::new("the code was wrong; nothing was changed"))
+}
+
+/// Shows a secret, once.
+pub fn show_secret(cli: &Context, secret: &[u8], account: &str) {
+    let base32 = portcullis_authn::totp_base32(secret);
+    let uri = portcullis_authn::totp_uri(secret, account);
+    cli.show(&json!({ "totp_secret": base32, "otpauth": uri }), |_| {
+        format!("Type or scan this into an authenticator:\n\n  {base32}\n  {uri}\n")
+    });
 }
 
 /// The step of a code that is right now.

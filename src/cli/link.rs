@@ -7,7 +7,6 @@ use portcullis_gate::CutReport;
 use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 
 use crate::boot::Offline;
-use crate::config::Config;
 use crate::control::Client;
 use crate::data::DataFolder;
 use crate::failure::Failure;
@@ -67,11 +66,6 @@ impl Link {
     /// The data folder.
     pub fn folder(&self) -> &DataFolder {
         &self.folder
-    }
-
-    /// The site's settings, or the defaults where the file is not there yet.
-    pub fn config(&self) -> Result<Config, Failure> {
-        crate::boot::read_config(&self.folder, None)
     }
 
     /// Carries out a change.

@@ -142,6 +142,22 @@ impl Explain {
     }
 }
 
+/// A grant's note with its verdict as words.
+fn in_words(note: &Value) -> Value {
+    let mut note = note.clone();
+    if let Some(verdict) = note.get_mut("verdict") {
+        let is = verdict.get("is").and_then(Value::as_str);
+        let is = is.map(|text| text.replace('_', " "));
+        let words = match (is, verdict.get("at").and_then(Value::as_str)) {
+            (Some(is), Some(at)) => format!("{is} at {at}"),
+            (Some(is), None) => is,
+            (None, _) => present::cell(verdict),
+        };
+        *verdict = Value::String(words);
+    }
+    note
+}
+
 /// The explanation in sentences.
 fn explained(answer: &Value) -> String {
     let get = |key: &str| present::cell(answer.get(key).unwrap_or(&Value::Null));
@@ -169,17 +185,16 @@ fn explained(answer: &Value) -> String {
     if grants.is_empty() {
         text.push_str("  no grant names this account on the way up\n");
     } else {
-        text.push_str(&present::table(
-            &[
-                "grant",
-                "folder",
-                "level",
-                "recursive",
-                "subject",
-                "verdict",
-            ],
-            grants,
-        ));
+        let columns = [
+            "grant",
+            "folder",
+            "level",
+            "recursive",
+            "subject",
+            "verdict",
+        ];
+        let rows: Vec<Value> = grants.iter().map(in_words).collect();
+        text.push_str(&present::table(&columns, &rows));
     }
     text
 }

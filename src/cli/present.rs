@@ -144,6 +144,11 @@ pub fn fields(answer: &Value) -> String {
     let mut text = String::new();
     let mut below = String::new();
     for (key, value) in members {
+        let beside_the_point =
+            matches!(key.as_str(), "more" | "next") && value != &Value::Bool(true);
+        if value.is_null() || beside_the_point {
+            continue;
+        }
         match value.as_array() {
             Some(rows) if rows.first().is_some_and(Value::is_object) => {
                 let _ = writeln!(

@@ -46,17 +46,30 @@ impl Source {
     /// As [`secret`](Self::secret), the two differ, or the password will not do.
     pub fn new_password(self, label: &str, min_chars: usize) -> Result<SecretText, Failure> {
         let password = self.secret(label)?;
-        if let Some(problem) = portcullis_authn::password_problem(&password, min_chars) {
-            return Err(Failure::new(format!(
-                "this password will not do: {problem}"
-            )));
+        self.settle_password(&password, min_chars)?;
+        Ok(password)
+    }
+
+    /// Checks a new password, and at a prompt has it typed again.
+    ///
+    /// # Errors
+    /// The password will not do, or the two differ.
+    pub fn settle_password(self, password: &SecretText, min_chars: usize) -> Result<(), Failure> {
+        if let Some(problem) = portcullis_authn::password_problem(password, min_chars) {
+            let short = password.expose().chars().count() < min_chars;
+            let wanted = if short {
+                format!("; it takes {min_chars} characters")
+            } else {
+                String::new()
+            };
+            return Err(Failure::new(format!("{problem}{wanted}")));
         }
         if self == Source::Prompt && self.secret("Again")?.expose() != password.expose() {
             return Err(Failure::new(
                 "the two passwords differ; nothing was changed",
             ));
         }
-        Ok(password)
+        Ok(())
     }
 
     /// One visible line, such as a code or a name.

@@ -5,27 +5,32 @@ use portcullis_authn::SecretText;
 use portcullis_gate::admin::AdminChange;
 use portcullis_model::{AccountName, ProtocolSet, SiteRole};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::credentials::{base32, hash};
 use super::invite::{code_step, enrol};
 use super::secrets::Source;
 use super::{Context, Link, MakeFolder};
 use crate::boot;
+use crate::data::DataFolder;
 use crate::failure::{Context as _, Failure};
 
 /// Makes the break-glass administrator: a local site administrator with password and one-time
 /// codes, whom no identity provider ever sees.
 #[derive(Args)]
 #[command(after_help = "\
-Asks for a name and a password, shows a one-time-code secret, and asks for its first code.
+Asks for a password, shows a one-time-code secret, and asks for its first code.
 
-With --stdin, one JSON object is read from standard input:
-  {\"name\": \"root\", \"password\": \"...\"}
-and the new secret is printed ({\"user\", \"totp_secret\", \"otpauth\"} with --json). A secret that exists
-already can be given as \"totp_secret\" (base32), and its present code as \"code\" to have it checked.")]
+With --stdin: write the password, one line; read the secret from standard output ({\"totp_secret\",
+\"otpauth\"} with --json); write its code. Or write one JSON object, and be done:
+  {\"name\": \"ada\", \"password\": \"...\"}
+A secret that exists already can be given in it as \"totp_secret\" (base32), and its present code as
+\"code\" to have it checked.")]
 pub struct Setup {
-    /// Read name and secrets from standard input, as JSON
+    /// The administrator's login name
+    #[arg(default_value = "breakglass")]
+    name: AccountName,
+    /// Read the secrets from standard input
     #[arg(long)]
     stdin: bool,
 }
@@ -33,7 +38,7 @@ pub struct Setup {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Script {
-    name: AccountName,
+    name: Option<AccountName>,
     password: String,
     totp_secret: Option<String>,
     code: Option<String>,
@@ -49,30 +54,48 @@ struct Administrator {
 impl Setup {
     /// Runs it.
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
-        let mut link = Link::open(&cli.data(), MakeFolder::Yes).await?;
-        let least = crate::config::count(link.config()?.limits.min_password_chars);
-        let administrator = if self.stdin {
-            scripted(least)?
-        } else {
-            asked(cli, least)?
-        };
+        let folder = DataFolder::open(&cli.data(), true)?;
+        let least = boot::least_password(&folder)?;
+        let administrator = self.ask(cli, least)?;
         let Administrator {
             name,
             password,
             totp,
         } = administrator;
-        let sealed = boot::seal_totp(link.folder(), &totp)?;
         let hash = hash(password).await?;
+        // Asked first, reached then: nobody waits for a person who types.
+        let mut link = Link::open(&cli.data(), MakeFolder::Yes).await?;
+        let sealed = boot::seal_totp(&folder, &totp)?;
         make(&mut link, &name, hash, sealed).await?;
-        let answer = json!({
-            "user": name.shown(),
-            "totp_secret": portcullis_authn::totp_base32(&totp),
-            "otpauth": portcullis_authn::totp_uri(&totp, name.shown()),
-        });
-        cli.show(&answer, |answer| {
-            finished(&name, self.stdin.then_some(answer))
+        let answer = json!({ "user": name.shown(), "role": "administrator", "break_glass": true });
+        cli.show(&answer, |_| {
+            format!(
+                "{name} is the break-glass administrator. Keep the password and the one-time-code \
+                 secret where\nthey survive the loss of every other way in."
+            )
         });
         Ok(())
+    }
+
+    fn ask(self, cli: &Context, least: usize) -> Result<Administrator, Failure> {
+        let source = Source::of_flag(self.stdin);
+        if source == Source::Prompt {
+            eprintln!(
+                "This makes {}, who can always log in, even when the identity provider is down.",
+                self.name
+            );
+        }
+        let password = source.secret("Password")?;
+        if source == Source::Stdin && password.expose().trim_start().starts_with('{') {
+            return scripted(cli, self.name, password.expose(), least);
+        }
+        source.settle_password(&password, least)?;
+        let (totp, _) = enrol(cli, source, self.name.shown())?;
+        Ok(Administrator {
+            name: self.name,
+            password,
+            totp,
+        })
     }
 }
 
@@ -121,31 +144,18 @@ async fn make(
     Ok(())
 }
 
-fn finished(name: &AccountName, unseen: Option<&Value>) -> String {
-    let mut text = format!(
-        "{name} is the break-glass administrator. Keep the password and the one-time-code secret \
-         where they\nsurvive the loss of every other way in."
-    );
-    if let Some(answer) = unseen {
-        let get = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
-        text.push_str(&format!(
-            "\n\n  {}\n  {}",
-            get("totp_secret"),
-            get("otpauth")
-        ));
-    }
-    text
-}
-
-fn scripted(least: usize) -> Result<Administrator, Failure> {
-    let text = super::read_input(std::path::Path::new("-"))?;
-    let script: Script = serde_json::from_str(&text).context("standard input")?;
+/// The one JSON object of a script; its first line was read already.
+fn scripted(
+    cli: &Context,
+    name: AccountName,
+    first: &str,
+    least: usize,
+) -> Result<Administrator, Failure> {
+    let rest = super::read_input(std::path::Path::new("-"))?;
+    let script: Script =
+        serde_json::from_str(&format!("{first}\n{rest}")).context("standard input")?;
     let password = SecretText::new(script.password);
-    if let Some(problem) = portcullis_authn::password_problem(&password, least) {
-        return Err(Failure::new(format!(
-            "this password will not do: {problem}"
-        )));
-    }
+    Source::Stdin.settle_password(&password, least)?;
     let totp = match &script.totp_secret {
         Some(text) => base32(text)?,
         None => portcullis_authn::new_totp_secret(),
@@ -163,25 +173,8 @@ fn scripted(least: usize) -> Result<Administrator, Failure> {
         }
         _ => {}
     }
-    Ok(Administrator {
-        name: script.name,
-        password,
-        totp,
-    })
-}
-
-fn asked(cli: &Context, least: usize) -> Result<Administrator, Failure> {
-    eprintln!(
-        "This makes the one administrator who can always log in, even when the identity provider is \
-         down."
-    );
-    let name: AccountName = Source::Prompt
-        .visible("Name")?
-        .trim()
-        .parse()
-        .context("this is no name")?;
-    let password = Source::Prompt.new_password("Password", least)?;
-    let (totp, _) = enrol(cli, Source::Prompt, name.shown())?;
+    let name = script.name.unwrap_or(name);
+    super::invite::show_secret(cli, &totp, name.shown());
     Ok(Administrator {
         name,
         password,

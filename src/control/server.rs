@@ -16,8 +16,9 @@ use crate::failure::{Context as _, Failure};
 
 /// Commands that are answered at once; more wait to be accepted.
 const MAX_CLIENTS: usize = 32;
-/// How long a connected command may be silent.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a connected command may be silent, or slow to read: an export goes page by page into
+/// whatever its caller has.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The bound socket.
 #[derive(Debug)]

@@ -15,12 +15,12 @@ const PAGE: u32 = 1000;
 
 /// The columns of a CSV, in the order in which a record is hashed.
 const COLUMNS: [&str; 16] = [
-    "seq",
+    "id",
     "at",
     "kind",
     "action",
     "outcome",
-    "outcome_of",
+    "intent",
     "actor",
     "account",
     "session",
@@ -193,7 +193,7 @@ mod tests {
         let out: Box<dyn Write> = Box::new(file.reopen().unwrap());
         let mut sheet = Sheet::new(Format::Csv, out).unwrap();
         let row = json!({
-            "seq": 7,
+            "id": 7,
             "target": "/a\",\n=HYPERLINK(\"x\")",
             "second_target": "=cmd()",
         });
