@@ -58,7 +58,10 @@ impl Account {
 
     /// Where its sessions start, as it sees it.
     pub(crate) fn home_as_seen(&self) -> VirtualPath {
-        let home = self.home.as_ref().and_then(|home| home.relative_to(&self.root_view));
+        let home = self
+            .home
+            .as_ref()
+            .and_then(|home| home.relative_to(&self.root_view));
         home.unwrap_or_else(VirtualPath::root)
     }
 }
@@ -86,8 +89,14 @@ pub(crate) async fn by_id(
     connection: &mut SqliteConnection,
     id: AccountId,
 ) -> Result<Option<Account>, StoreError> {
-    let row = sqlx::query(BY_ID).bind(id.0).fetch_optional(connection).await;
-    row.during("reading an account")?.as_ref().map(read).transpose()
+    let row = sqlx::query(BY_ID)
+        .bind(id.0)
+        .fetch_optional(connection)
+        .await;
+    row.during("reading an account")?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// The account with this normalised name (rule L1).
@@ -95,8 +104,14 @@ pub(crate) async fn by_name(
     connection: &mut SqliteConnection,
     normal: &str,
 ) -> Result<Option<Account>, StoreError> {
-    let row = sqlx::query(BY_NAME).bind(normal).fetch_optional(connection).await;
-    row.during("reading an account")?.as_ref().map(read).transpose()
+    let row = sqlx::query(BY_NAME)
+        .bind(normal)
+        .fetch_optional(connection)
+        .await;
+    row.during("reading an account")?
+        .as_ref()
+        .map(read)
+        .transpose()
 }
 
 /// Accounts by name after `after`.
@@ -105,7 +120,11 @@ pub(crate) async fn page(
     after: &str,
     limit: i64,
 ) -> Result<Vec<Account>, StoreError> {
-    let rows = sqlx::query(PAGE).bind(after).bind(limit).fetch_all(connection).await;
+    let rows = sqlx::query(PAGE)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await;
     rows.during("listing accounts")?.iter().map(read).collect()
 }
 
@@ -167,9 +186,13 @@ pub(crate) fn role_text(role: SiteRole) -> &'static str {
 }
 
 fn role_from(text: &str) -> Option<SiteRole> {
-    [SiteRole::None, SiteRole::Administrator, SiteRole::ReadOnlyAdministrator]
-        .into_iter()
-        .find(|role| role_text(*role) == text)
+    [
+        SiteRole::None,
+        SiteRole::Administrator,
+        SiteRole::ReadOnlyAdministrator,
+    ]
+    .into_iter()
+    .find(|role| role_text(*role) == text)
 }
 
 /// The stored form of an account's factor rule.
@@ -183,9 +206,13 @@ pub(crate) fn factor_rule_text(rule: AccountFactorRule) -> &'static str {
 
 /// Reads `site`, `always` or `never`.
 pub(crate) fn factor_rule_from(text: &str) -> Option<AccountFactorRule> {
-    [AccountFactorRule::Site, AccountFactorRule::Always, AccountFactorRule::Never]
-        .into_iter()
-        .find(|rule| factor_rule_text(*rule) == text)
+    [
+        AccountFactorRule::Site,
+        AccountFactorRule::Always,
+        AccountFactorRule::Never,
+    ]
+    .into_iter()
+    .find(|rule| factor_rule_text(*rule) == text)
 }
 
 /// The stored form of a root view: none for `/`.
@@ -313,13 +340,14 @@ pub(crate) async fn deleted(
     connection: &mut SqliteConnection,
     now: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
-    let ids: Vec<i64> =
-        sqlx::query_scalar("SELECT id FROM deleted_accounts WHERE at > $1 ORDER BY at DESC LIMIT $2")
-            .bind(now - TOMBSTONE)
-            .bind(TOMBSTONES)
-            .fetch_all(connection)
-            .await
-            .during("listing deleted accounts")?;
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM deleted_accounts WHERE at > $1 ORDER BY at DESC LIMIT $2",
+    )
+    .bind(now - TOMBSTONE)
+    .bind(TOMBSTONES)
+    .fetch_all(connection)
+    .await
+    .during("listing deleted accounts")?;
     Ok(ids.into_iter().map(AccountId).collect())
 }
 

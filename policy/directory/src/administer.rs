@@ -46,14 +46,24 @@ struct Done {
 impl Done {
     fn new(kind: AuditKind, target: impl ToString, touched: Touched, outcome: Value) -> Self {
         let target = target.to_string();
-        Done { outcome, touched, kind, account: None, target, detail: None }
+        Done {
+            outcome,
+            touched,
+            kind,
+            account: None,
+            target,
+            detail: None,
+        }
     }
 
     /// A change of one account.
     fn of(kind: AuditKind, account: &Account, touched: Touched) -> Self {
         let outcome = json!({ "user": account.name.shown(), "id": account.id });
         let done = Done::new(kind, account.name.shown(), touched, outcome);
-        Done { account: Some(account.id), ..done }
+        Done {
+            account: Some(account.id),
+            ..done
+        }
     }
 
     fn detail(mut self, detail: impl Into<String>) -> Self {
@@ -93,7 +103,9 @@ impl Directory {
         actor: Actor,
         change: AdminChange,
     ) -> Result<(AdminOutcome, Change), AdminError> {
-        self.writer.run(move |tx| Box::pin(carry_out(tx, actor, change))).await
+        self.writer
+            .run(move |tx| Box::pin(carry_out(tx, actor, change)))
+            .await
     }
 }
 
@@ -106,7 +118,12 @@ async fn carry_out(
     let action = action(&change);
     check_actor(tx, &actor, millis(at)).await?;
     let version = outbox::next_version(&mut tx.connection).await?;
-    let mut making = Making { tx, version, now: millis(at), actor: &actor };
+    let mut making = Making {
+        tx,
+        version,
+        now: millis(at),
+        actor: &actor,
+    };
     let done = making.make(change).await?;
     let published = outbox::publish(tx, version, done.touched).await?;
     let mut event = AuditEvent::new(at, done.kind, action, AuditOutcome::Done, actor.label());
@@ -119,13 +136,17 @@ async fn carry_out(
 
 /// Only an active site administrator, the host's owner or the gateway itself changes anything here.
 async fn check_actor(tx: &mut Tx, actor: &Actor, now: i64) -> Result<(), AdminError> {
-    let Actor::Account { id, .. } = actor else { return Ok(()) };
+    let Actor::Account { id, .. } = actor else {
+        return Ok(());
+    };
     let account = accounts::by_id(&mut tx.connection, *id).await?;
     let may = account.is_some_and(|a| a.active(now) && a.role == SiteRole::Administrator);
     if may {
         Ok(())
     } else {
-        Err(AdminError::Refused("only a site administrator may change this".to_owned()))
+        Err(AdminError::Refused(
+            "only a site administrator may change this".to_owned(),
+        ))
     }
 }
 
@@ -145,35 +166,52 @@ impl Making<'_> {
             C::KeyRemove { name, fingerprint } => self.key_remove(&name, &fingerprint).await,
             C::TotpSet { name, sealed } => self.totp_set(&name, &sealed).await,
             C::TotpRemove { name } => self.totp_remove(&name).await,
-            C::Invite { name, token_hash, expires } => {
-                self.invite(&name, &token_hash, expires).await
-            }
-            C::InvitationAccept { token_hash, password_hash, totp_sealed, first_step } => {
-                self.accept(&token_hash, password_hash, totp_sealed, first_step).await
+            C::Invite {
+                name,
+                token_hash,
+                expires,
+            } => self.invite(&name, &token_hash, expires).await,
+            C::InvitationAccept {
+                token_hash,
+                password_hash,
+                totp_sealed,
+                first_step,
+            } => {
+                self.accept(&token_hash, password_hash, totp_sealed, first_step)
+                    .await
             }
             C::GroupAdd { name, protocols } => self.group_add(&name, protocols).await,
             C::GroupSet { name, protocols } => self.group_set(&name, protocols).await,
             C::GroupDelete { name } => self.group_delete(&name).await,
             C::MemberAdd { group, user } => self.member_add(&group, &user).await,
             C::MemberRemove { group, user } => self.member_remove(&group, &user).await,
-            C::GrantAdd { folder, subject, level, recursive } => {
-                self.grant_add(&folder, &subject, level, recursive).await
-            }
+            C::GrantAdd {
+                folder,
+                subject,
+                level,
+                recursive,
+            } => self.grant_add(&folder, &subject, level, recursive).await,
             C::GrantRemove { id } => self.grant_remove(id).await,
             C::FenceAdd { folder } => self.fence_add(&folder).await,
             C::FenceRemove { folder } => self.fence_remove(&folder).await,
             C::BlockAdd { folder, subject } => self.block_add(&folder, &subject).await,
             C::BlockRemove { id } => self.block_remove(id).await,
-            C::ProviderSet { name, idp_freshness_seconds } => {
-                self.provider_set(&name, idp_freshness_seconds).await
-            }
+            C::ProviderSet {
+                name,
+                idp_freshness_seconds,
+            } => self.provider_set(&name, idp_freshness_seconds).await,
             C::SiteSet { key, value } => self.site_set(&key, &value).await,
             C::SessionEnd { session } => {
                 let target = CutTarget::Session(session);
                 let touched = Touched::default().cut(target, CutReason::Administrator);
                 let outcome = json!({ "session": session });
                 let target = format!("session {session}");
-                Ok(Done::new(AuditKind::Administration, target, touched, outcome))
+                Ok(Done::new(
+                    AuditKind::Administration,
+                    target,
+                    touched,
+                    outcome,
+                ))
             }
             C::SessionsEndOf { name } => self.sessions_end_of(&name).await,
         }

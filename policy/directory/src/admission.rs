@@ -118,7 +118,9 @@ impl Directory {
             let mut snapshot = self.snapshot().await?;
             check(&mut snapshot, &proven, entry).await
         } else {
-            self.writer.run(move |tx| Box::pin(admit(tx, proven, entry))).await
+            self.writer
+                .run(move |tx| Box::pin(admit(tx, proven, entry)))
+                .await
         };
         match answer {
             Ok(view) => Ok(AdmissionAnswer::Admitted(view)),

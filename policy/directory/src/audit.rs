@@ -89,14 +89,21 @@ async fn close(tx: &mut Tx, open: BTreeMap<i64, String>) -> Result<(), StoreErro
         rows.push(tx.head.append(&event, Some(IntentId(seq)))?);
     }
     let doing = "closing open intents";
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut tx.connection).await.during(doing)?;
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(&mut tx.connection)
+        .await
+        .during(doing)?;
     chain::insert(&mut tx.connection, &rows).await?;
     sqlx::query("UPDATE audit_state SET closed_through = $1")
         .bind(tx.head.seq)
         .execute(&mut tx.connection)
         .await
         .during(doing)?;
-    sqlx::query("COMMIT").execute(&mut tx.connection).await.map(|_| ()).during(doing)
+    sqlx::query("COMMIT")
+        .execute(&mut tx.connection)
+        .await
+        .map(|_| ())
+        .during(doing)
 }
 
 /// Records after a number.
@@ -129,17 +136,28 @@ pub(crate) async fn list(
 ) -> Result<Value, StoreError> {
     let query = match (kind, account) {
         (None, None) => sqlx::query_as(ALL).bind(after).bind(limit + 1),
-        (None, Some(account)) => {
-            sqlx::query_as(OF_ACCOUNT).bind(after).bind(limit + 1).bind(account)
-        }
-        (Some("file"), None) => sqlx::query_as(OF_FILES).bind(after).bind(limit + 1).bind("file"),
-        (Some(kind), None) => sqlx::query_as(OF_KIND).bind(after).bind(limit + 1).bind(kind),
-        (Some(kind), Some(account)) => {
-            sqlx::query_as(OF_BOTH).bind(after).bind(limit + 1).bind(account).bind(kind)
-        }
+        (None, Some(account)) => sqlx::query_as(OF_ACCOUNT)
+            .bind(after)
+            .bind(limit + 1)
+            .bind(account),
+        (Some("file"), None) => sqlx::query_as(OF_FILES)
+            .bind(after)
+            .bind(limit + 1)
+            .bind("file"),
+        (Some(kind), None) => sqlx::query_as(OF_KIND)
+            .bind(after)
+            .bind(limit + 1)
+            .bind(kind),
+        (Some(kind), Some(account)) => sqlx::query_as(OF_BOTH)
+            .bind(after)
+            .bind(limit + 1)
+            .bind(account)
+            .bind(kind),
     };
-    let mut rows: Vec<Fields> =
-        query.fetch_all(connection).await.during("listing audit records")?;
+    let mut rows: Vec<Fields> = query
+        .fetch_all(connection)
+        .await
+        .during("listing audit records")?;
     let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
     if more {
         rows.pop();
@@ -209,7 +227,15 @@ pub(crate) async fn verify(connection: &mut SqliteConnection) -> Result<Value, S
     }))
 }
 
-type Checked = (i64, Option<i64>, String, String, Option<i64>, String, Vec<u8>);
+type Checked = (
+    i64,
+    Option<i64>,
+    String,
+    String,
+    Option<i64>,
+    String,
+    Vec<u8>,
+);
 
 async fn page(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Checked>, StoreError> {
     sqlx::query_as(
@@ -232,7 +258,10 @@ fn step(head: &mut Head, row: &Checked) -> Result<(), Broken> {
             1 => format!("record {expected} was removed"),
             _ => format!("records {expected} to {} were removed", seq - 1),
         };
-        return Err(Broken { seq: expected, says });
+        return Err(Broken {
+            seq: expected,
+            says,
+        });
     }
     let computed = link(&head.hash, *seq, *outcome_of, record);
     if computed.as_slice() != hash.as_slice() {
@@ -245,9 +274,13 @@ fn step(head: &mut Head, row: &Checked) -> Result<(), Broken> {
             && event.account == *account
     });
     if !same {
-        let says = format!("what record {seq} is searched by was altered; the record itself stands");
+        let says =
+            format!("what record {seq} is searched by was altered; the record itself stands");
         return Err(Broken { seq: *seq, says });
     }
-    *head = Head { seq: *seq, hash: computed };
+    *head = Head {
+        seq: *seq,
+        hash: computed,
+    };
     Ok(())
 }

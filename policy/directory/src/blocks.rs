@@ -24,7 +24,12 @@ pub(crate) struct Stored {
 type Fields = (i64, String, String, Option<String>);
 
 fn stored((id, folder, subject, frozen): Fields) -> Stored {
-    Stored { id, folder, subject, frozen }
+    Stored {
+        id,
+        folder,
+        subject,
+        frozen,
+    }
 }
 
 /// The folders of the blocks that name an account ($1).
@@ -57,7 +62,9 @@ pub(crate) async fn of_account(
         .fetch_all(connection)
         .await
         .during("reading an account's blocks")?;
-    rows.iter().map(|folder| folder.parse().map_err(|_| corrupt("folder", folder))).collect()
+    rows.iter()
+        .map(|folder| folder.parse().map_err(|_| corrupt("folder", folder)))
+        .collect()
 }
 
 /// Makes a block; `None` where the same one exists.

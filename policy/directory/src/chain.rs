@@ -31,7 +31,10 @@ pub(crate) struct Row {
 
 impl Head {
     /// The head before the first record.
-    pub(crate) const GENESIS: Head = Head { seq: 0, hash: [0; 32] };
+    pub(crate) const GENESIS: Head = Head {
+        seq: 0,
+        hash: [0; 32],
+    };
 
     /// Chains one event after this head.
     ///
@@ -107,7 +110,10 @@ pub(crate) async fn insert(
                 .bind(row.record.as_str())
                 .bind(row.hash.as_slice());
         }
-        query.execute(&mut *connection).await.during("storing audit records")?;
+        query
+            .execute(&mut *connection)
+            .await
+            .during("storing audit records")?;
         rest = later;
     }
     Ok(())
@@ -123,6 +129,11 @@ pub(crate) async fn load_head(connection: &mut SqliteConnection) -> Result<Head,
     let Some((seq, hash)) = newest else {
         return Ok(Head::GENESIS);
     };
-    let hash = hash.try_into().map_err(|_| "a hash of another length than 32 bytes");
-    Ok(Head { seq, hash: hash.during("reading the audit's newest record")? })
+    let hash = hash
+        .try_into()
+        .map_err(|_| "a hash of another length than 32 bytes");
+    Ok(Head {
+        seq,
+        hash: hash.during("reading the audit's newest record")?,
+    })
 }

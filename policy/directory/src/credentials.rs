@@ -73,7 +73,10 @@ pub(crate) const INVITATION: &str =
     "SELECT id, token_hash, expires FROM invitations WHERE account = $1";
 
 fn proven(id: i64, version: i64) -> ProvenCredential {
-    ProvenCredential { id: CredentialId(id), version }
+    ProvenCredential {
+        id: CredentialId(id),
+        version,
+    }
 }
 
 /// The account's password.
@@ -151,14 +154,13 @@ pub(crate) async fn remove_single(
     account: AccountId,
     kind: Kind,
 ) -> Result<Option<CredentialId>, StoreError> {
-    let id: Option<i64> = sqlx::query_scalar(
-        "DELETE FROM credentials WHERE account = $1 AND kind = $2 RETURNING id",
-    )
-    .bind(account.0)
-    .bind(kind.text())
-    .fetch_optional(connection)
-    .await
-    .during("removing a credential")?;
+    let id: Option<i64> =
+        sqlx::query_scalar("DELETE FROM credentials WHERE account = $1 AND kind = $2 RETURNING id")
+            .bind(account.0)
+            .bind(kind.text())
+            .fetch_optional(connection)
+            .await
+            .during("removing a credential")?;
     Ok(id.map(CredentialId))
 }
 
@@ -228,11 +230,12 @@ pub(crate) async fn spend(
     totp: CredentialId,
     step: i64,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
-        .bind(step)
-        .bind(totp.0)
-        .execute(connection)
-        .await;
+    let done =
+        sqlx::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
+            .bind(step)
+            .bind(totp.0)
+            .execute(connection)
+            .await;
     Ok(done.during("spending a one-time code")?.rows_affected() == 1)
 }
 

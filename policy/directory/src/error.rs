@@ -19,5 +19,8 @@ where
 
 /// A stored text that the schema's checks should have kept out.
 pub(crate) fn corrupt(what: &'static str, found: &str) -> StoreError {
-    StoreError::new("reading the directory", format!("the stored {what} `{found}` is unknown"))
+    StoreError::new(
+        "reading the directory",
+        format!("the stored {what} `{found}` is unknown"),
+    )
 }

@@ -33,7 +33,9 @@ pub(crate) async fn concerning(
         .fetch_all(connection)
         .await
         .during("reading fences")?;
-    rows.iter().map(|folder| folder.parse().map_err(|_| corrupt("folder", folder))).collect()
+    rows.iter()
+        .map(|folder| folder.parse().map_err(|_| corrupt("folder", folder)))
+        .collect()
 }
 
 /// Sets a fence; whether there was none.

@@ -31,7 +31,9 @@ pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<V
     }
     let never = never(connection).await?;
     let frozen = blocks::frozen(connection, MOST + 1).await?;
-    let more = [never.len(), frozen.len()].iter().any(|found| *found > MOST as usize);
+    let more = [never.len(), frozen.len()]
+        .iter()
+        .any(|found| *found > MOST as usize);
     for name in never.iter().take(MOST as usize) {
         findings.push(json!({
             "kind": "factor_never",

@@ -18,7 +18,11 @@ const MOST_MOVES: i64 = 1_000;
 /// The texts between which the paths strictly below `folder` lie: first included, last excluded.
 /// `0` follows `/`.
 pub(crate) fn below(folder: &VirtualPath) -> (String, String) {
-    let stem = if folder.is_root() { "" } else { folder.as_str() };
+    let stem = if folder.is_root() {
+        ""
+    } else {
+        folder.as_str()
+    };
     (format!("{stem}/"), format!("{stem}0"))
 }
 
@@ -83,13 +87,12 @@ pub(crate) async fn begin_move(
 pub(crate) async fn unfinished(
     connection: &mut SqliteConnection,
 ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
-    let rows: Vec<(i64, String, String)> = sqlx::query_as(
-        "SELECT id, from_folder, to_folder FROM folder_moves ORDER BY id LIMIT $1",
-    )
-    .bind(MOST_MOVES)
-    .fetch_all(connection)
-    .await
-    .during("reading unfinished moves")?;
+    let rows: Vec<(i64, String, String)> =
+        sqlx::query_as("SELECT id, from_folder, to_folder FROM folder_moves ORDER BY id LIMIT $1")
+            .bind(MOST_MOVES)
+            .fetch_all(connection)
+            .await
+            .during("reading unfinished moves")?;
     rows.into_iter().map(read_move).collect()
 }
 
@@ -134,13 +137,12 @@ const FOLLOW: [&str; 5] = [
      WHERE home = $1 OR (home >= $2 AND home < $3)",
 ];
 
-async fn follow(
-    tx: &mut Tx,
-    from: &VirtualPath,
-    to: &VirtualPath,
-) -> Result<Change, StoreError> {
+async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<Change, StoreError> {
     if from.is_root() || to.is_root() {
-        return Err(StoreError::new("moving the rules of a folder", "`/` cannot be moved"));
+        return Err(StoreError::new(
+            "moving the rules of a folder",
+            "`/` cannot be moved",
+        ));
     }
     let (first, end) = below(from);
     // `substr` counts characters from 1.
@@ -180,7 +182,9 @@ pub(crate) async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, 
             .bind(&end)
             .execute(&mut tx.connection)
             .await;
-        rows += done.during("removing the rules of a folder")?.rows_affected();
+        rows += done
+            .during("removing the rules of a folder")?
+            .rows_affected();
     }
     announce(tx, rows).await
 }

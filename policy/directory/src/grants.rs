@@ -25,7 +25,13 @@ pub(crate) struct Stored {
 type Fields = (i64, String, String, bool, String);
 
 fn stored((id, folder, level, recursive, subject): Fields) -> Stored {
-    Stored { id, folder, level, recursive, subject }
+    Stored {
+        id,
+        folder,
+        level,
+        recursive,
+        subject,
+    }
 }
 
 /// The grants that name an account ($1): itself, one of its groups, or a list all of whose groups
@@ -54,26 +60,31 @@ pub(crate) async fn of_account(
     groups: &[(GroupId, GroupName)],
     limit: i64,
 ) -> Result<Vec<ViewGrant>, StoreError> {
-    let rows: Vec<(i64, String, String, bool, String, Option<String>)> =
-        sqlx::query_as(OF_ACCOUNT)
-            .bind(account.0)
-            .bind(limit)
-            .fetch_all(connection)
-            .await
-            .during("reading an account's grants")?;
+    let rows: Vec<(i64, String, String, bool, String, Option<String>)> = sqlx::query_as(OF_ACCOUNT)
+        .bind(account.0)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .during("reading an account's grants")?;
     let mut grants = Vec::with_capacity(rows.len());
     for (id, folder, level, recursive, key, group) in rows {
         let subject = match (Named::from_key(&key), group) {
             (Some(Named::Account(_)), _) => GrantSubject::User,
-            (Some(Named::Group(_)), Some(name)) => GrantSubject::Group(
-                GroupName::parse(&name).map_err(|_| corrupt("group", &name))?,
-            ),
+            (Some(Named::Group(_)), Some(name)) => {
+                GrantSubject::Group(GroupName::parse(&name).map_err(|_| corrupt("group", &name))?)
+            }
             (Some(Named::AllOf(ids)), _) => GrantSubject::AllOf(named(&ids, groups)),
             _ => return Err(corrupt("subject", &key)),
         };
         let level: AccessLevel = level.parse().map_err(|_| corrupt("level", &level))?;
         let folder: VirtualPath = folder.parse().map_err(|_| corrupt("folder", &folder))?;
-        grants.push(ViewGrant { id: GrantId(id), folder, level, recursive, subject });
+        grants.push(ViewGrant {
+            id: GrantId(id),
+            folder,
+            level,
+            recursive,
+            subject,
+        });
     }
     Ok(grants)
 }
@@ -121,13 +132,12 @@ pub(crate) async fn by_id(
     connection: &mut SqliteConnection,
     id: i64,
 ) -> Result<Option<Stored>, StoreError> {
-    let row: Option<Fields> = sqlx::query_as(
-        "SELECT id, folder, level, recursive, subject FROM grants WHERE id = $1",
-    )
-    .bind(id)
-    .fetch_optional(connection)
-    .await
-    .during("reading a grant")?;
+    let row: Option<Fields> =
+        sqlx::query_as("SELECT id, folder, level, recursive, subject FROM grants WHERE id = $1")
+            .bind(id)
+            .fetch_optional(connection)
+            .await
+            .during("reading a grant")?;
     Ok(row.map(stored))
 }
 

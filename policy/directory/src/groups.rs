@@ -22,7 +22,12 @@ type Fields = (i64, String, i64, i64);
 
 fn read((id, name, protocols, version): Fields) -> Result<Group, StoreError> {
     let name = GroupName::parse(&name).map_err(|_| corrupt("group", &name))?;
-    Ok(Group { id: GroupId(id), name, protocols: protocols_from(protocols), version })
+    Ok(Group {
+        id: GroupId(id),
+        name,
+        protocols: protocols_from(protocols),
+        version,
+    })
 }
 
 /// The groups of one account.

@@ -4,8 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::{
-    LoginAccount, LoginStore, SecretText, SiteLogin, StoreError, Throttle, ThrottleKey,
-    TicketQuery,
+    LoginAccount, LoginStore, SecretText, SiteLogin, StoreError, Throttle, ThrottleKey, TicketQuery,
 };
 use portcullis_model::{AccountId, CredentialId, SiteRole};
 
@@ -18,7 +17,10 @@ impl LoginStore for Directory {
     async fn site_login(&self) -> Result<SiteLogin, StoreError> {
         let mut snapshot = self.snapshot().await?;
         let site = site::load(&mut snapshot).await?;
-        Ok(SiteLogin { factor_rule: site.factor_rule, tickets: site.tickets })
+        Ok(SiteLogin {
+            factor_rule: site.factor_rule,
+            tickets: site.tickets,
+        })
     }
 
     async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError> {
@@ -76,9 +78,9 @@ impl LoginStore for Directory {
         let key = key.clone();
         self.writer
             .run(move |tx| {
-                Box::pin(async move {
-                    throttles::count(&mut tx.connection, &key, window, now).await
-                })
+                Box::pin(
+                    async move { throttles::count(&mut tx.connection, &key, window, now).await },
+                )
             })
             .await
     }

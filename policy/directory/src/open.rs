@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use portcullis_authn::{Clock, StoreError};
 use rustix::fs::{Mode, OFlags};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -50,7 +48,11 @@ impl Directory {
         let mut connection = options.connect().await.during("opening the database")?;
         schema::migrate(&mut connection).await?;
         let head = chain::load_head(&mut connection).await?;
-        let mut tx = Tx { connection, head, clock: config.clock.clone() };
+        let mut tx = Tx {
+            connection,
+            head,
+            clock: config.clock.clone(),
+        };
         audit::close_open_intents(&mut tx).await?;
         tickets::purge(&mut tx).await?;
         let readers = SqlitePoolOptions::new()
@@ -66,7 +68,12 @@ impl Directory {
             space: Space::new(&config.path, config.min_free_bytes),
             audit_queue: config.audit_queue,
         });
-        Ok(Directory { readers, writer, clock: config.clock, task: Mutex::new(Some(task)) })
+        Ok(Directory {
+            readers,
+            writer,
+            clock: config.clock,
+            task: Mutex::new(Some(task)),
+        })
     }
 
     /// Stores what is queued and closes every connection. Calls after it fail.
@@ -78,6 +85,12 @@ impl Directory {
             tracing::error!(%error, "the directory's writing task broke off");
         }
         self.readers.close().await;
+    }
+
+    /// How many commits the writer made since the directory was opened; jobs that waited together
+    /// shared one.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
     }
 
     /// A snapshot to read from.
@@ -107,7 +120,14 @@ fn options(config: &DirectoryConfig) -> SqliteConnectOptions {
 /// Makes the file, or takes it back from others: SQLite gives its log and index the same mode.
 fn make_private(path: &Path) -> Result<(), DirectoryError> {
     let private = Mode::RUSR | Mode::WUSR;
-    rustix::fs::open(path, OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC, private)
-        .and_then(|file| rustix::fs::fchmod(&file, private))
-        .map_err(|error| DirectoryError::File { path: path.to_owned(), source: error.into() })
+    rustix::fs::open(
+        path,
+        OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC,
+        private,
+    )
+    .and_then(|file| rustix::fs::fchmod(&file, private))
+    .map_err(|error| DirectoryError::File {
+        path: path.to_owned(),
+        source: error.into(),
+    })
 }

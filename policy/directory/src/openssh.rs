@@ -46,8 +46,10 @@ pub(crate) fn parse(line: &str) -> Result<OpensshKey, String> {
         return Err("give one key at a time: the text holds several lines".to_owned());
     }
     if line.contains("PRIVATE KEY") {
-        return Err("this is a private key; give the public one, from the file that ends in .pub"
-            .to_owned());
+        return Err(
+            "this is a private key; give the public one, from the file that ends in .pub"
+                .to_owned(),
+        );
     }
     let mut words = line.splitn(3, [' ', '\t']);
     let (algorithm, encoded) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
@@ -58,9 +60,18 @@ pub(crate) fn parse(line: &str) -> Result<OpensshKey, String> {
         .map_err(|_| "the key's second field is not base64".to_owned())?;
     check_blob(algorithm, &blob)?;
     let comment = words.next().unwrap_or("").trim();
-    let comment = comment.chars().filter(|c| !c.is_control()).take(MAX_COMMENT).collect();
+    let comment = comment
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_COMMENT)
+        .collect();
     let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)));
-    Ok(OpensshKey { algorithm, blob, comment, fingerprint })
+    Ok(OpensshKey {
+        algorithm,
+        blob,
+        comment,
+        fingerprint,
+    })
 }
 
 fn accepted(algorithm: &str, line: &str) -> Result<&'static str, String> {
@@ -69,20 +80,30 @@ fn accepted(algorithm: &str, line: &str) -> Result<&'static str, String> {
     }
     // Rule F6: the flags of such a signature are not shown to us.
     if algorithm.starts_with("sk-") || line.contains(" sk-ssh-") || line.contains(" sk-ecdsa-") {
-        return Err("security keys (sk-) are not accepted, because the flags of their signatures \
+        return Err(
+            "security keys (sk-) are not accepted, because the flags of their signatures \
                     (presence, verification) cannot be checked yet; add a key of another kind"
-            .to_owned());
+                .to_owned(),
+        );
     }
-    let with_options = line.split([' ', '\t', ',']).skip(1).any(|word| ALGORITHMS.contains(&word));
+    let with_options = line
+        .split([' ', '\t', ','])
+        .skip(1)
+        .any(|word| ALGORITHMS.contains(&word));
     if with_options {
-        return Err("options in front of a key (command=, from= ...) are not accepted; give the \
+        return Err(
+            "options in front of a key (command=, from= ...) are not accepted; give the \
                     key alone"
-            .to_owned());
+                .to_owned(),
+        );
     }
     if algorithm == "ssh-dss" || algorithm.contains("-cert-") {
         return Err(format!("keys of the kind `{algorithm}` are not accepted"));
     }
-    Err(format!("this is not an OpenSSH public key; it must start with {}", ALGORITHMS.join(", ")))
+    Err(format!(
+        "this is not an OpenSSH public key; it must start with {}",
+        ALGORITHMS.join(", ")
+    ))
 }
 
 fn check_blob(algorithm: &'static str, blob: &[u8]) -> Result<(), String> {
@@ -98,8 +119,12 @@ fn check_blob(algorithm: &'static str, blob: &[u8]) -> Result<(), String> {
         "ecdsa-sha2-nistp384" => point(&mut rest, b"nistp384", 48),
         "ecdsa-sha2-nistp521" => point(&mut rest, b"nistp521", 66),
         _ => {
-            let exponent = field(&mut rest).and_then(number_bits).ok_or_else(malformed)?;
-            let bits = field(&mut rest).and_then(number_bits).ok_or_else(malformed)?;
+            let exponent = field(&mut rest)
+                .and_then(number_bits)
+                .ok_or_else(malformed)?;
+            let bits = field(&mut rest)
+                .and_then(number_bits)
+                .ok_or_else(malformed)?;
             if !RSA_BITS.contains(&bits) {
                 return Err(format!(
                     "RSA keys must have {} to {} bits, this one has {bits}",
@@ -110,7 +135,11 @@ fn check_blob(algorithm: &'static str, blob: &[u8]) -> Result<(), String> {
             exponent > 1
         }
     };
-    if good && rest.is_empty() { Ok(()) } else { Err(malformed()) }
+    if good && rest.is_empty() {
+        Ok(())
+    } else {
+        Err(malformed())
+    }
 }
 
 /// Takes one length-prefixed field (RFC 4251 5, `string`).
@@ -125,9 +154,8 @@ fn field<'b>(rest: &mut &'b [u8]) -> Option<&'b [u8]> {
 /// An uncompressed point of a curve whose coordinates have `bytes` bytes.
 fn point(rest: &mut &[u8], curve: &[u8], bytes: usize) -> bool {
     field(rest) == Some(curve)
-        && field(rest).is_some_and(|point| {
-            point.len() == 2 * bytes + 1 && point.first() == Some(&4)
-        })
+        && field(rest)
+            .is_some_and(|point| point.len() == 2 * bytes + 1 && point.first() == Some(&4))
 }
 
 /// Bits of a positive number in the shortest form (RFC 4251 5, `mpint`).

@@ -29,17 +29,26 @@ pub(crate) struct Touched {
 impl Touched {
     /// An account, which takes a new view.
     pub(crate) fn account(id: AccountId) -> Self {
-        Touched { accounts: vec![id], ..Touched::default() }
+        Touched {
+            accounts: vec![id],
+            ..Touched::default()
+        }
     }
 
     /// Groups, whose members take a new view.
     pub(crate) fn groups(ids: Vec<GroupId>) -> Self {
-        Touched { groups: ids, ..Touched::default() }
+        Touched {
+            groups: ids,
+            ..Touched::default()
+        }
     }
 
     /// A rule of the whole site.
     pub(crate) fn site() -> Self {
-        Touched { site: true, ..Touched::default() }
+        Touched {
+            site: true,
+            ..Touched::default()
+        }
     }
 
     /// Has entry decided again at once: flags, memberships, roles or site rules changed.
@@ -89,8 +98,21 @@ pub(crate) async fn publish(
     if touched.site {
         stamp_site(&mut tx.connection, version).await?;
     }
-    let Touched { cuts, accounts, groups, site, entry } = touched;
-    let change = Change { version, cuts, accounts, groups, site, entry };
+    let Touched {
+        cuts,
+        accounts,
+        groups,
+        site,
+        entry,
+    } = touched;
+    let change = Change {
+        version,
+        cuts,
+        accounts,
+        groups,
+        site,
+        entry,
+    };
     let text = serde_json::to_string(&change).during("writing a change as JSON")?;
     sqlx::query("INSERT INTO outbox (version, change, at) VALUES ($1, $2, $3)")
         .bind(version)
@@ -117,7 +139,11 @@ async fn stamp(
     id: i64,
 ) -> Result<(), StoreError> {
     let query = sqlx::query(sql).bind(version).bind(id);
-    query.execute(connection).await.map(|_| ()).during("stamping what a commit touched")
+    query
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .during("stamping what a commit touched")
 }
 
 /// Moves the site's version, on which every view rests.

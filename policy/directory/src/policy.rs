@@ -48,13 +48,11 @@ impl PolicyStore for Directory {
             .await
     }
 
-    async fn end_folder_move(
-        &self,
-        row: i64,
-        moved: bool,
-    ) -> Result<Unannounced<()>, StoreError> {
-        let change: Result<Change, StoreError> =
-            self.writer.run(move |tx| Box::pin(folders::end_move(tx, row, moved))).await;
+    async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError> {
+        let change: Result<Change, StoreError> = self
+            .writer
+            .run(move |tx| Box::pin(folders::end_move(tx, row, moved)))
+            .await;
         Ok(Unannounced::new((), change?))
     }
 

@@ -46,7 +46,12 @@ impl Directory {
             AdminQuery::Sessions => Err(AdminError::Refused(
                 "open sessions are known to the running gateway only".to_owned(),
             )),
-            AdminQuery::Audit { after, limit, kind, account } => {
+            AdminQuery::Audit {
+                after,
+                limit,
+                kind,
+                account,
+            } => {
                 let account = match account {
                     Some(name) => Some(find_or_deleted(connection, &name).await?.0),
                     None => None,
@@ -57,7 +62,13 @@ impl Directory {
             AdminQuery::AuditVerify => Ok(audit::verify(connection).await?),
             AdminQuery::Site => site_shown(connection).await,
             AdminQuery::Findings => Ok(findings::all(connection, now).await?),
-            AdminQuery::Explain { user, action, path, kind, protocol } => {
+            AdminQuery::Explain {
+                user,
+                action,
+                path,
+                kind,
+                protocol,
+            } => {
                 let account = find(connection, &user).await?;
                 let loaded = views::load(connection, account.id, true, now).await?;
                 let loaded = loaded.ok_or_else(|| no_user(user.shown()))?;
@@ -108,7 +119,10 @@ async fn users(
 ) -> Result<Value, AdminError> {
     let mut page = accounts::page(connection, &normal(after), limit + 1).await?;
     let more = trim(&mut page, limit);
-    let next = page.last().filter(|_| more).map(|account| account.name.shown().to_owned());
+    let next = page
+        .last()
+        .filter(|_| more)
+        .map(|account| account.name.shown().to_owned());
     let mut rows = Vec::with_capacity(page.len());
     for account in &page {
         rows.push(summary(connection, account, now).await?);
@@ -132,7 +146,9 @@ async fn summary(
     now: i64,
 ) -> Result<Value, StoreError> {
     let provider = match account.provider {
-        Some(id) => site::provider_by_id(connection, id).await?.map(|provider| provider.name),
+        Some(id) => site::provider_by_id(connection, id)
+            .await?
+            .map(|provider| provider.name),
         None => None,
     };
     Ok(json!({
@@ -263,7 +279,10 @@ async fn folder_rules(
     let grants = grants_shown(connection, stored).await?;
     let mut fences = fences::below(connection, folder, limit + 1).await?;
     more |= trim(&mut fences, limit);
-    let fences: Vec<Value> = fences.iter().map(|folder| json!({ "folder": folder })).collect();
+    let fences: Vec<Value> = fences
+        .iter()
+        .map(|folder| json!({ "folder": folder }))
+        .collect();
     let mut stored = blocks::below(connection, folder, limit + 1).await?;
     more |= trim(&mut stored, limit);
     let mut blocks = Vec::with_capacity(stored.len());

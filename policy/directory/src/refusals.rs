@@ -41,8 +41,16 @@ impl Refusals {
             return Some(queued);
         }
         let event = &queued.event;
-        let minute = event.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
-        let mut pair = Pair { who: Some((event.peer.clone(), event.actor.clone())), minute };
+        let minute = event
+            .at
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs()
+            / 60;
+        let mut pair = Pair {
+            who: Some((event.peer.clone(), event.actor.clone())),
+            minute,
+        };
         if !self.counts.contains_key(&pair) && self.counts.len() >= PAIRS {
             pair.who = None;
         }
@@ -50,7 +58,13 @@ impl Refusals {
             count.more += 1;
             return None;
         }
-        self.counts.insert(pair.clone(), Count { first: event.clone(), more: 0 });
+        self.counts.insert(
+            pair.clone(),
+            Count {
+                first: event.clone(),
+                more: 0,
+            },
+        );
         self.ends.push_back((now + MINUTE, pair));
         Some(queued)
     }
@@ -64,7 +78,11 @@ impl Refusals {
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<Queued> {
         let mut records = Vec::new();
         while let Some((_, pair)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
-            records.extend(self.counts.remove(&pair).and_then(|count| record(count, &pair)));
+            records.extend(
+                self.counts
+                    .remove(&pair)
+                    .and_then(|count| record(count, &pair)),
+            );
         }
         records
     }
@@ -72,7 +90,10 @@ impl Refusals {
     /// All counts, ended or not.
     pub(crate) fn take_all(&mut self) -> Vec<Queued> {
         self.ends.clear();
-        self.counts.drain().filter_map(|(pair, count)| record(count, &pair)).collect()
+        self.counts
+            .drain()
+            .filter_map(|(pair, count)| record(count, &pair))
+            .collect()
     }
 }
 
@@ -91,5 +112,8 @@ fn record(count: Count, pair: &Pair) -> Option<Queued> {
         event.peer = None;
         event.account = None;
     }
-    Some(Queued { event, outcome_of: None })
+    Some(Queued {
+        event,
+        outcome_of: None,
+    })
 }

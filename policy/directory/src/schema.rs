@@ -30,10 +30,13 @@ pub(crate) fn migrator() -> Migrator {
 pub(crate) async fn migrate(connection: &mut sqlx::SqliteConnection) -> Result<(), DirectoryError> {
     match migrator().run_direct(None, connection, false).await {
         Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(found)) => {
-            Err(DirectoryError::NewerSchema { found, known: KNOWN })
-        }
+        Err(MigrateError::VersionMissing(found)) => Err(DirectoryError::NewerSchema {
+            found,
+            known: KNOWN,
+        }),
         Err(MigrateError::VersionMismatch(version)) => Err(DirectoryError::ForeignSchema(version)),
-        Err(error) => Err(error).during("bringing the schema up to date").map_err(Into::into),
+        Err(error) => Err(error)
+            .during("bringing the schema up to date")
+            .map_err(Into::into),
     }
 }

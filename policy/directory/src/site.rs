@@ -34,9 +34,7 @@ impl Site {
                 (AccountFactorRule::Never, _) => true,
                 (AccountFactorRule::Always, _) => false,
                 (AccountFactorRule::Site, SiteFactorRule::Everyone) => false,
-                (AccountFactorRule::Site, SiteFactorRule::Administrators) => {
-                    role == SiteRole::None
-                }
+                (AccountFactorRule::Site, SiteFactorRule::Administrators) => role == SiteRole::None,
                 (AccountFactorRule::Site, SiteFactorRule::Off) => true,
             }
     }
@@ -53,9 +51,13 @@ pub(crate) fn factor_rule_text(rule: SiteFactorRule) -> &'static str {
 
 /// Reads `everyone`, `administrators` or `off`.
 pub(crate) fn factor_rule_from(text: &str) -> Option<SiteFactorRule> {
-    [SiteFactorRule::Everyone, SiteFactorRule::Administrators, SiteFactorRule::Off]
-        .into_iter()
-        .find(|rule| factor_rule_text(*rule) == text)
+    [
+        SiteFactorRule::Everyone,
+        SiteFactorRule::Administrators,
+        SiteFactorRule::Off,
+    ]
+    .into_iter()
+    .find(|rule| factor_rule_text(*rule) == text)
 }
 
 /// Reads the settings.
@@ -67,7 +69,13 @@ pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Site, Stor
             .during("reading the site's settings")?;
     let factor_rule = factor_rule_from(&rule).ok_or_else(|| corrupt("factor rule", &rule))?;
     let protocols = protocols_from(protocols);
-    Ok(Site { factor_rule, tickets, protocols, groups_only, version })
+    Ok(Site {
+        factor_rule,
+        tickets,
+        protocols,
+        groups_only,
+        version,
+    })
 }
 
 /// Writes the settings back.
@@ -88,7 +96,11 @@ pub(crate) async fn store(
 
 fn provider((name, scim_active, freshness): (String, bool, Option<i64>)) -> Provider {
     let idp_freshness = freshness.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    Provider { name, scim_active, idp_freshness }
+    Provider {
+        name,
+        scim_active,
+        idp_freshness,
+    }
 }
 
 /// The provider with this row.

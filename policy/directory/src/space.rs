@@ -32,7 +32,12 @@ impl Space {
         };
         let reserve = database.with_extension("reserve");
         let held = rustix::fs::stat(&reserve).is_ok();
-        Space { folder, reserve, held, min_free }
+        Space {
+            folder,
+            reserve,
+            held,
+            min_free,
+        }
     }
 
     /// Measures the volume, and gives the reserve up or holds it anew.
@@ -57,9 +62,13 @@ impl Space {
         Ok(())
     }
 
-    fn adjust(&mut self, free: u64) {
+    /// Gives the reserve up, or holds it anew, with so many free bytes.
+    pub(crate) fn adjust(&mut self, free: u64) {
         if self.held && free < GIVE_UP {
-            tracing::error!(free, "the room held back for cuts and their records is given up");
+            tracing::error!(
+                free,
+                "the room held back for cuts and their records is given up"
+            );
             self.held = rustix::fs::unlink(&self.reserve).is_err();
         } else if !self.held && free >= self.min_free.saturating_add(RESERVE) {
             match self.hold() {

@@ -38,7 +38,9 @@ impl Named {
             }
             Subject::Group(name) => {
                 let group = groups::by_name(connection, name).await?;
-                Ok(Named::Group(group.ok_or_else(|| no_group(name.as_str()))?.id))
+                Ok(Named::Group(
+                    group.ok_or_else(|| no_group(name.as_str()))?.id,
+                ))
             }
             Subject::AllOf(names) if names.len() > MOST_GROUPS => Err(AdminError::Refused(
                 format!("a list of groups may name at most {MOST_GROUPS}"),
@@ -52,7 +54,9 @@ impl Named {
                 ids.sort_unstable();
                 ids.dedup();
                 match ids.as_slice() {
-                    [] => Err(AdminError::Refused("the list of groups is empty".to_owned())),
+                    [] => Err(AdminError::Refused(
+                        "the list of groups is empty".to_owned(),
+                    )),
                     [one] => Ok(Named::Group(*one)),
                     _ => Ok(Named::AllOf(ids)),
                 }
@@ -125,7 +129,10 @@ pub(crate) async fn shown(
     match Named::from_key(key) {
         Some(Named::Account(id)) => {
             let account = accounts::by_id(connection, id).await?;
-            Ok(account.map_or_else(|| key.to_owned(), |account| format!("user {}", account.name)))
+            Ok(account.map_or_else(
+                || key.to_owned(),
+                |account| format!("user {}", account.name),
+            ))
         }
         Some(Named::Group(id)) => Ok(format!("group {}", groups::name(connection, id).await?)),
         Some(Named::AllOf(ids)) => {
@@ -141,10 +148,18 @@ pub(crate) async fn shown(
 
 /// The error for an unknown user.
 pub(crate) fn no_user(name: &str) -> AdminError {
-    AdminError::NotFound { kind: "user", name: name.to_owned(), list: "user list" }
+    AdminError::NotFound {
+        kind: "user",
+        name: name.to_owned(),
+        list: "user list",
+    }
 }
 
 /// The error for an unknown group.
 pub(crate) fn no_group(name: &str) -> AdminError {
-    AdminError::NotFound { kind: "group", name: name.to_owned(), list: "group list" }
+    AdminError::NotFound {
+        kind: "group",
+        name: name.to_owned(),
+        list: "group list",
+    }
 }

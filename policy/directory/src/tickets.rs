@@ -65,7 +65,9 @@ pub(crate) async fn open(
     ticket: &TicketOpening,
     now: i64,
 ) -> Result<(), StoreError> {
-    let life = i64::from(ticket.life_seconds).saturating_mul(1000).min(LONGEST);
+    let life = i64::from(ticket.life_seconds)
+        .saturating_mul(1000)
+        .min(LONGEST);
     sqlx::query(
         "INSERT INTO tickets (account, credential, credential_version, scope, address, \
          code_hash, ends) VALUES ($1, $2, $3, $4, $5, $6, $7)",

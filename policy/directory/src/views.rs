@@ -18,7 +18,6 @@ use crate::groups::{Group, MOST_OF_ACCOUNT};
 use crate::site::{self, Site};
 use crate::{blocks, fences, grants, groups};
 
-
 /// The most grants, fences and blocks, of each, in one view.
 const MOST_RULES: i64 = 100_000;
 
@@ -34,7 +33,9 @@ pub(crate) async fn load(
         return Ok(None);
     };
     let site = site::load(connection).await?;
-    compile(connection, account, &site, second_factor_given, now).await.map(Some)
+    compile(connection, account, &site, second_factor_given, now)
+        .await
+        .map(Some)
 }
 
 async fn compile(
@@ -48,7 +49,10 @@ async fn compile(
     within(groups.len(), MOST_OF_ACCOUNT, "groups")?;
     let version = newest(&account, &groups, site);
     let protocols = protocols(&account, &groups, site);
-    let names: Vec<_> = groups.into_iter().map(|group| (group.id, group.name)).collect();
+    let names: Vec<_> = groups
+        .into_iter()
+        .map(|group| (group.id, group.name))
+        .collect();
     let grants = grants::of_account(connection, account.id, &names, MOST_RULES + 1).await?;
     within(grants.len(), MOST_RULES, "grants")?;
     let fences = fences_for(connection, &grants).await?;
@@ -56,16 +60,26 @@ async fn compile(
     within(blocks.len(), MOST_RULES, "blocks")?;
 
     let home = account.home_as_seen();
-    let principal = Principal { id: account.id, name: account.name.clone(), groups: names };
+    let principal = Principal {
+        id: account.id,
+        name: account.name.clone(),
+        groups: names,
+    };
     let builder = AccessView::builder(principal)
         .active(account.active(now))
         .root(account.root_view)
         .role(account.role)
         .protocols(protocols)
         .version(SubjectVersion(version));
-    let builder = grants.into_iter().fold(builder, |builder, grant| builder.grant(grant));
-    let builder = fences.into_iter().fold(builder, |builder, folder| builder.fence(folder));
-    let builder = blocks.into_iter().fold(builder, |builder, folder| builder.block(folder));
+    let builder = grants
+        .into_iter()
+        .fold(builder, |builder, grant| builder.grant(grant));
+    let builder = fences
+        .into_iter()
+        .fold(builder, |builder, folder| builder.fence(folder));
+    let builder = blocks
+        .into_iter()
+        .fold(builder, |builder, folder| builder.block(folder));
     Ok(LoadedView {
         view: builder.build(),
         cut_epoch: account.cut_epoch,
@@ -94,8 +108,14 @@ fn newest(account: &Account, groups: &[Group], site: &Site) -> i64 {
 
 /// permissions.md 6: what the site allows, and the account's own flags or one of its groups' do.
 pub(crate) fn protocols(account: &Account, groups: &[Group], site: &Site) -> ProtocolSet {
-    let own = if site.groups_only { ProtocolSet::NONE } else { account.protocols };
-    let given = groups.iter().fold(own, |all, group| all.union(group.protocols));
+    let own = if site.groups_only {
+        ProtocolSet::NONE
+    } else {
+        account.protocols
+    };
+    let given = groups
+        .iter()
+        .fold(own, |all, group| all.union(group.protocols));
     given.intersection(site.protocols)
 }
 

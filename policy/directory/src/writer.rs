@@ -77,7 +77,9 @@ where
 {
     fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>> {
         Box::pin(async move {
-            let Some(doing) = self.doing.take() else { return false };
+            let Some(doing) = self.doing.take() else {
+                return false;
+            };
             let result = doing(tx).await;
             let succeeded = result.is_ok();
             self.result = Some(result);
@@ -119,6 +121,7 @@ pub(crate) struct Writer {
     messages: mpsc::Sender<Message>,
     records: mpsc::Sender<Queued>,
     dropped: Arc<AtomicU64>,
+    commits: Arc<AtomicU64>,
 }
 
 /// What the writer needs to begin.
@@ -134,11 +137,13 @@ impl Writer {
         let (messages, message_queue) = mpsc::channel(JOBS);
         let (records, record_queue) = mpsc::channel(beginning.audit_queue.clamp(16, 1 << 20));
         let dropped = Arc::new(AtomicU64::new(0));
+        let commits = Arc::new(AtomicU64::new(0));
         let task = Task {
             tx: beginning.tx,
             messages: message_queue,
             records: record_queue,
             dropped: dropped.clone(),
+            commits: commits.clone(),
             space: beginning.space,
             pending: Vec::new(),
             flush_at: None,
@@ -146,7 +151,15 @@ impl Writer {
             open: BTreeSet::new(),
             marked: 0,
         };
-        (Writer { messages, records, dropped }, tokio::spawn(task.run()))
+        (
+            Writer {
+                messages,
+                records,
+                dropped,
+                commits,
+            },
+            tokio::spawn(task.run()),
+        )
     }
 
     /// Runs a job in a transaction that it may share with others, and answers after the commit.
@@ -158,7 +171,11 @@ impl Writer {
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let job = Typed { doing: Some(doing), result: None, reply };
+        let job = Typed {
+            doing: Some(doing),
+            result: None,
+            reply,
+        };
         self.send(Message::Job(Box::new(job))).await?;
         answer.await.unwrap_or_else(|_| Err(E::from(stopped())))
     }
@@ -184,6 +201,11 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Settle(reply)).await?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// How many commits there were since the start.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 
     /// Stores what is queued and ends the task. Later calls fail.
@@ -230,6 +252,7 @@ struct Task {
     messages: mpsc::Receiver<Message>,
     records: mpsc::Receiver<Queued>,
     dropped: Arc<AtomicU64>,
+    commits: Arc<AtomicU64>,
     space: Space,
     pending: Vec<Queued>,
     flush_at: Option<Instant>,
@@ -290,13 +313,19 @@ impl Task {
             }
         }
         // A settle covers all that was queued before it; else a commit takes a fair share along.
-        let most = if group.settles.is_empty() { FLUSH_AT } else { usize::MAX };
+        let most = if group.settles.is_empty() {
+            FLUSH_AT
+        } else {
+            usize::MAX
+        };
         let waiting = self.records.len();
         for _ in 0..waiting {
             if self.pending.len() >= most {
                 break;
             }
-            let Ok(record) = self.records.try_recv() else { break };
+            let Ok(record) = self.records.try_recv() else {
+                break;
+            };
             self.take(record);
         }
         Some(group)
@@ -305,7 +334,8 @@ impl Task {
     fn take(&mut self, queued: Queued) {
         if let Some(queued) = self.refusals.pass(queued, Instant::now()) {
             self.pending.push(queued);
-            self.flush_at.get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+            self.flush_at
+                .get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
         }
     }
 
@@ -322,9 +352,17 @@ impl Task {
                 AuditOutcome::Failed,
                 "gateway",
             );
-            event.detail = Some(format!("{dropped} records were lost, because the queue was full"));
-            tracing::error!(dropped, "audit records were lost, because the queue was full");
-            self.pending.push(Queued { event, outcome_of: None });
+            event.detail = Some(format!(
+                "{dropped} records were lost, because the queue was full"
+            ));
+            tracing::error!(
+                dropped,
+                "audit records were lost, because the queue was full"
+            );
+            self.pending.push(Queued {
+                event,
+                outcome_of: None,
+            });
         }
     }
 
@@ -340,6 +378,7 @@ impl Task {
         let before = self.tx.head;
         match self.commit(&mut group).await {
             Ok(intents) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
                 self.remember_open(&intents);
                 self.pending.clear();
                 self.flush_at = None;
@@ -352,7 +391,10 @@ impl Task {
                 self.flush_at = Some(Instant::now() + FLUSH_AFTER * 4);
                 tracing::error!(error = %Full(&error), "a commit to the directory failed");
                 let why = Full(&error).to_string();
-                group.jobs.into_iter().for_each(|job| job.finish(Some(&why)));
+                group
+                    .jobs
+                    .into_iter()
+                    .for_each(|job| job.finish(Some(&why)));
                 for (_, reply) in group.intents {
                     let _ = reply.send(Err(failed(&why)));
                 }

@@ -24,9 +24,16 @@ impl Making<'_> {
         let made = grants::insert(connection, folder, &named, level, recursive).await?;
         let Some(id) = made else {
             let name = format!("{level} on {folder} to {shown}");
-            return Err(AdminError::Exists { kind: "grant", name });
+            return Err(AdminError::Exists {
+                kind: "grant",
+                name,
+            });
         };
-        let reach = if recursive { "recursive" } else { "this folder only" };
+        let reach = if recursive {
+            "recursive"
+        } else {
+            "this folder only"
+        };
         let outcome = json!({ "id": id, "folder": folder, "subject": shown, "level": level });
         let mut done = Done::new(AuditKind::Permission, folder, named.touched(), outcome)
             .detail(format!("grant {id}: {level}, {reach}, to {shown}"));
@@ -46,7 +53,9 @@ impl Making<'_> {
         let outcome = json!({ "id": id, "folder": grant.folder, "subject": shown });
         let mut done = Done::new(AuditKind::Permission, grant.folder, touched, outcome)
             .detail(format!("grant {id}: {} to {shown}", grant.level));
-        done.account = named.and_then(|named| named.account()).map(portcullis_model::AccountId);
+        done.account = named
+            .and_then(|named| named.account())
+            .map(portcullis_model::AccountId);
         Ok(done)
     }
 
@@ -55,16 +64,21 @@ impl Making<'_> {
             return refused("a fence cannot stand on `/`: nothing is above it");
         }
         if !fences::insert(&mut self.tx.connection, folder).await? {
-            return Err(AdminError::Exists { kind: "fence", name: folder.to_string() });
+            return Err(AdminError::Exists {
+                kind: "fence",
+                name: folder.to_string(),
+            });
         }
         let outcome = json!({ "folder": folder });
-        Ok(Done::new(AuditKind::Permission, folder, Touched::site(), outcome))
+        Ok(Done::new(
+            AuditKind::Permission,
+            folder,
+            Touched::site(),
+            outcome,
+        ))
     }
 
-    pub(super) async fn fence_remove(
-        &mut self,
-        folder: &VirtualPath,
-    ) -> Result<Done, AdminError> {
+    pub(super) async fn fence_remove(&mut self, folder: &VirtualPath) -> Result<Done, AdminError> {
         if !fences::delete(&mut self.tx.connection, folder).await? {
             return Err(AdminError::NotFound {
                 kind: "fence",
@@ -73,7 +87,12 @@ impl Making<'_> {
             });
         }
         let outcome = json!({ "folder": folder });
-        Ok(Done::new(AuditKind::Permission, folder, Touched::site(), outcome))
+        Ok(Done::new(
+            AuditKind::Permission,
+            folder,
+            Touched::site(),
+            outcome,
+        ))
     }
 
     pub(super) async fn block_add(
@@ -86,7 +105,10 @@ impl Making<'_> {
         let shown = subjects::shown(connection, &named.key()).await?;
         let Some(id) = blocks::insert(connection, folder, &named).await? else {
             let name = format!("{folder} for {shown}");
-            return Err(AdminError::Exists { kind: "block", name });
+            return Err(AdminError::Exists {
+                kind: "block",
+                name,
+            });
         };
         let outcome = json!({ "id": id, "folder": folder, "subject": shown });
         let mut done = Done::new(AuditKind::Permission, folder, named.touched(), outcome)
@@ -107,14 +129,23 @@ impl Making<'_> {
         let members = blocks::delete(connection, id).await?;
         let touched = match Named::from_key(&block.subject) {
             Some(named) => named.touched(),
-            None => Touched { accounts: members, ..Touched::default() },
+            None => Touched {
+                accounts: members,
+                ..Touched::default()
+            },
         };
         let outcome = json!({ "id": id, "folder": block.folder, "subject": shown });
-        Ok(Done::new(AuditKind::Permission, block.folder, touched, outcome)
-            .detail(format!("block {id}: for {shown}")))
+        Ok(
+            Done::new(AuditKind::Permission, block.folder, touched, outcome)
+                .detail(format!("block {id}: for {shown}")),
+        )
     }
 }
 
 fn missing(kind: &'static str, id: i64, list: &'static str) -> AdminError {
-    AdminError::NotFound { kind, name: id.to_string(), list }
+    AdminError::NotFound {
+        kind,
+        name: id.to_string(),
+        list,
+    }
 }

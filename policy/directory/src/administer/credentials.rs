@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use portcullis_gate::admin::AdminError;
 use portcullis_gate::AuditKind;
+use portcullis_gate::admin::AdminError;
 use portcullis_model::{AccountName, CredentialId};
 use serde_json::json;
 
@@ -33,10 +33,7 @@ impl Making<'_> {
         Ok(self.credential_changed(&account, old).await?)
     }
 
-    pub(super) async fn password_remove(
-        &mut self,
-        name: &AccountName,
-    ) -> Result<Done, AdminError> {
+    pub(super) async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         let connection = &mut self.tx.connection;
         match credentials::remove_single(connection, account.id, Kind::Password).await? {
@@ -55,7 +52,10 @@ impl Making<'_> {
         let connection = &mut self.tx.connection;
         let same = credentials::key_by_fingerprint(connection, account.id, &key.fingerprint);
         if same.await?.is_some() {
-            return Err(AdminError::Exists { kind: "key", name: key.fingerprint });
+            return Err(AdminError::Exists {
+                kind: "key",
+                name: key.fingerprint,
+            });
         }
         if credentials::key_count(connection, account.id).await? >= MOST_KEYS {
             return refused(format!(
@@ -90,7 +90,9 @@ impl Making<'_> {
         };
         credentials::remove(connection, id).await?;
         let done = self.credential_changed(&account, Some(id)).await?;
-        Ok(done.with("fingerprint", json!(fingerprint)).detail(fingerprint))
+        Ok(done
+            .with("fingerprint", json!(fingerprint))
+            .detail(fingerprint))
     }
 
     pub(super) async fn totp_set(
@@ -163,7 +165,12 @@ impl Making<'_> {
         if due && !has && totp_sealed.is_none() {
             return refused("this account needs one-time codes; accept the invitation with them");
         }
-        let enrolment = Enrolled { invitation, password_hash, totp_sealed, first_step };
+        let enrolment = Enrolled {
+            invitation,
+            password_hash,
+            totp_sealed,
+            first_step,
+        };
         let (tx, version, now) = (&mut *self.tx, self.version, self.now);
         match admission::redeem(tx, version, account.id, &enrolment, now).await? {
             Some(touched) => Ok(Done::of(AuditKind::Enrolment, &account, touched)),

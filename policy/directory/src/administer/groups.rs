@@ -17,8 +17,14 @@ impl Making<'_> {
         name: &GroupName,
         protocols: ProtocolSet,
     ) -> Result<Done, AdminError> {
-        if groups::by_name(&mut self.tx.connection, name).await?.is_some() {
-            return Err(AdminError::Exists { kind: "group", name: name.to_string() });
+        if groups::by_name(&mut self.tx.connection, name)
+            .await?
+            .is_some()
+        {
+            return Err(AdminError::Exists {
+                kind: "group",
+                name: name.to_string(),
+            });
         }
         // Rule L1: the part before a slash names the provider.
         let provider = match name.as_str().split_once('/') {
@@ -28,8 +34,13 @@ impl Making<'_> {
         let connection = &mut self.tx.connection;
         let id = groups::insert(connection, self.version, name, provider, protocols).await?;
         let outcome = json!({ "group": name, "id": id });
-        Ok(Done::new(AuditKind::Administration, name, Touched::groups(vec![id]), outcome)
-            .detail(shown(protocols)))
+        Ok(Done::new(
+            AuditKind::Administration,
+            name,
+            Touched::groups(vec![id]),
+            outcome,
+        )
+        .detail(shown(protocols)))
     }
 
     pub(super) async fn group_set(
@@ -99,7 +110,10 @@ impl Making<'_> {
         let group = self.group(group).await?;
         let account = self.account(user).await?;
         if !groups::leave(&mut self.tx.connection, group.id, account.id).await? {
-            return refused(format!("`{}` is no member of `{}`", account.name, group.name));
+            return refused(format!(
+                "`{}` is no member of `{}`",
+                account.name, group.name
+            ));
         }
         let touched = Touched::account(account.id).entry();
         Ok(Done::of(AuditKind::Permission, &account, touched)
@@ -115,5 +129,12 @@ impl Making<'_> {
 
 fn shown(protocols: ProtocolSet) -> String {
     let names: Vec<&str> = protocols.iter().map(|protocol| protocol.as_str()).collect();
-    format!("protocols {}", if names.is_empty() { "none".to_owned() } else { names.join(" ") })
+    format!(
+        "protocols {}",
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(" ")
+        }
+    )
 }

@@ -62,7 +62,12 @@ impl Making<'_> {
             tickets::delete_all(connection).await?;
         }
         let outcome = json!({ "key": key, "value": value });
-        let done = Done::new(AuditKind::Administration, key, Touched::site().entry(), outcome);
+        let done = Done::new(
+            AuditKind::Administration,
+            key,
+            Touched::site().entry(),
+            outcome,
+        );
         Ok(done.detail(value))
     }
 }
@@ -85,9 +90,7 @@ fn protocols(value: &str) -> Result<ProtocolSet, AdminError> {
     let names = value.split([',', ' ']).filter(|name| !name.is_empty());
     let set: Result<ProtocolSet, _> = names.map(str::parse::<Protocol>).collect();
     match set {
-        Ok(set) if set == ProtocolSet::NONE => {
-            refused("name at least one protocol, or `none`")
-        }
+        Ok(set) if set == ProtocolSet::NONE => refused("name at least one protocol, or `none`"),
         Ok(set) => Ok(set),
         Err(error) => refused(error.to_string()),
     }

@@ -41,7 +41,10 @@ impl Making<'_> {
             None => None,
         };
         let root_view = root_view.unwrap_or_else(VirtualPath::root);
-        let home = home.map(|home| home.within(&root_view)).transpose().map_err(too_long)?;
+        let home = home
+            .map(|home| home.within(&root_view))
+            .transpose()
+            .map_err(too_long)?;
         let new = NewAccount {
             name: &name,
             display: display.as_deref(),
@@ -62,7 +65,11 @@ impl Making<'_> {
             accounts::role_text(role),
             accounts::factor_rule_text(factor_rule)
         );
-        Ok(Done { account: Some(id), ..done }.detail(detail))
+        Ok(Done {
+            account: Some(id),
+            ..done
+        }
+        .detail(detail))
     }
 
     pub(super) async fn user_set(&mut self, set: AdminChange) -> Result<Done, AdminError> {
@@ -113,8 +120,11 @@ impl Making<'_> {
         }
         accounts::update(&mut self.tx.connection, &account).await?;
         self.kill_tickets(&account).await?;
-        let kind =
-            if protocols.is_some() { AuditKind::Permission } else { AuditKind::Administration };
+        let kind = if protocols.is_some() {
+            AuditKind::Permission
+        } else {
+            AuditKind::Administration
+        };
         let done = Done::of(kind, &account, Touched::account(account.id).entry());
         Ok(done.detail(said.join(", ")).warn(warning))
     }
@@ -125,7 +135,9 @@ impl Making<'_> {
         let before = account.local_disabled;
         account.local_disabled = true;
         accounts::update(&mut self.tx.connection, &account).await?;
-        let done = self.cut_account(&account, CutReason::AccountDisabled).await?;
+        let done = self
+            .cut_account(&account, CutReason::AccountDisabled)
+            .await?;
         Ok(done.with("was_disabled", json!(before)).warn(warning))
     }
 
@@ -140,7 +152,11 @@ impl Making<'_> {
         account.local_disabled = false;
         accounts::update(&mut self.tx.connection, &account).await?;
         self.kill_tickets(&account).await?;
-        Ok(Done::of(AuditKind::Administration, &account, Touched::account(account.id).entry()))
+        Ok(Done::of(
+            AuditKind::Administration,
+            &account,
+            Touched::account(account.id).entry(),
+        ))
     }
 
     pub(super) async fn user_delete(&mut self, name: &AccountName) -> Result<Done, AdminError> {
@@ -155,7 +171,9 @@ impl Making<'_> {
         let done = Done::of(AuditKind::Administration, &account, touched)
             .with("grants_removed", json!(grants))
             .with("blocks_removed", json!(blocks))
-            .detail(format!("{grants} grants and {blocks} blocks removed with it"));
+            .detail(format!(
+                "{grants} grants and {blocks} blocks removed with it"
+            ));
         Ok(done.warn(warning))
     }
 
@@ -170,14 +188,15 @@ impl Making<'_> {
         }
         let before = std::mem::replace(&mut account.name, to);
         accounts::update(&mut self.tx.connection, &account).await?;
-        let done = Done::of(AuditKind::Administration, &account, Touched::account(account.id));
+        let done = Done::of(
+            AuditKind::Administration,
+            &account,
+            Touched::account(account.id),
+        );
         Ok(done.detail(format!("before: {before}")))
     }
 
-    pub(super) async fn sessions_end_of(
-        &mut self,
-        name: &AccountName,
-    ) -> Result<Done, AdminError> {
+    pub(super) async fn sessions_end_of(&mut self, name: &AccountName) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         Ok(self.cut_account(&account, CutReason::Administrator).await?)
     }
@@ -199,7 +218,10 @@ impl Making<'_> {
     /// Rule L1.
     async fn name_is_free(&mut self, name: &AccountName) -> Result<(), AdminError> {
         match accounts::by_name(&mut self.tx.connection, name.normal()).await? {
-            Some(_) => Err(AdminError::Exists { kind: "user", name: name.to_string() }),
+            Some(_) => Err(AdminError::Exists {
+                kind: "user",
+                name: name.to_string(),
+            }),
             None => Ok(()),
         }
     }
@@ -217,15 +239,17 @@ impl Making<'_> {
 
 fn read_factor_rule(text: &str) -> Result<AccountFactorRule, AdminError> {
     accounts::factor_rule_from(text).ok_or_else(|| {
-        AdminError::Refused(format!("`{text}` is no factor rule; the rules are site, always, never"))
+        AdminError::Refused(format!(
+            "`{text}` is no factor rule; the rules are site, always, never"
+        ))
     })
 }
 
 fn check_display(display: Option<&str>) -> Result<(), AdminError> {
     match display {
-        Some(text) if text.chars().count() > MOST_DISPLAY => {
-            refused(format!("the name to show is longer than {MOST_DISPLAY} characters"))
-        }
+        Some(text) if text.chars().count() > MOST_DISPLAY => refused(format!(
+            "the name to show is longer than {MOST_DISPLAY} characters"
+        )),
         Some(text) if text.chars().any(char::is_control) => {
             refused("the name to show holds a control character")
         }
@@ -240,7 +264,10 @@ fn set_places(
     home: Option<VirtualPath>,
 ) -> Result<Vec<String>, AdminError> {
     let mut said = Vec::new();
-    let seen = account.home.as_ref().and_then(|at| at.relative_to(&account.root_view));
+    let seen = account
+        .home
+        .as_ref()
+        .and_then(|at| at.relative_to(&account.root_view));
     if let Some(folder) = root_view {
         said.push(format!("root view {folder}"));
         account.root_view = folder;

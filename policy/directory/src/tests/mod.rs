@@ -9,7 +9,16 @@
 
 mod access;
 mod accounts;
+mod admission;
+mod audit;
 mod bench;
+mod credentials;
+mod folders;
+mod login;
+mod open;
+mod openssh;
+mod plans;
+mod query;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -49,7 +58,11 @@ impl Site {
         let start = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let clock = Arc::new(Standing(Mutex::new(start)));
         let directory = Arc::new(open(&folder, &clock).await);
-        Site { directory, clock, folder }
+        Site {
+            directory,
+            clock,
+            folder,
+        }
     }
 
     /// Closes the directory and opens it again.
@@ -88,11 +101,19 @@ impl Site {
     }
 
     async fn id(&self, text: &str) -> AccountId {
-        self.directory.login_account(name(text).normal()).await.unwrap().unwrap().id
+        self.directory
+            .login_account(name(text).normal())
+            .await
+            .unwrap()
+            .unwrap()
+            .id
     }
 
     async fn group(&self, text: &str, members: &[&str]) {
-        let add = AdminChange::GroupAdd { name: group(text), protocols: ProtocolSet::NONE };
+        let add = AdminChange::GroupAdd {
+            name: group(text),
+            protocols: ProtocolSet::NONE,
+        };
         self.change(add).await;
         for member in members {
             self.join(text, member).await;
@@ -100,12 +121,22 @@ impl Site {
     }
 
     async fn join(&self, to: &str, member: &str) {
-        self.change(AdminChange::MemberAdd { group: group(to), user: name(member) }).await;
+        self.change(AdminChange::MemberAdd {
+            group: group(to),
+            user: name(member),
+        })
+        .await;
     }
 
     async fn grant(&self, folder: &str, subject: Subject, level: AccessLevel) {
         let folder = path(folder);
-        self.change(AdminChange::GrantAdd { folder, subject, level, recursive: true }).await;
+        self.change(AdminChange::GrantAdd {
+            folder,
+            subject,
+            level,
+            recursive: true,
+        })
+        .await;
     }
 }
 

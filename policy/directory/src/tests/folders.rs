@@ -1,0 +1,176 @@
+//! What belongs to a folder moves and dies with it.
+
+use super::*;
+
+async fn furnished() -> Site {
+    let site = Site::new().await;
+    site.user("ana").await;
+    site.grant("/a", a_user("ana"), AccessLevel::Read).await;
+    site.grant("/a/é", a_user("ana"), AccessLevel::Write).await;
+    site.grant("/ab", a_user("ana"), AccessLevel::List).await;
+    site.change(AdminChange::FenceAdd {
+        folder: path("/a/é/x"),
+    })
+    .await;
+    site.change(AdminChange::BlockAdd {
+        folder: path("/a/y"),
+        subject: a_user("ana"),
+    })
+    .await;
+    let set = AdminChange::UserSet {
+        name: name("ana"),
+        display: None,
+        protocols: None,
+        role: None,
+        factor_rule: None,
+        root_view: Some(path("/a")),
+        home: Some(path("/é")),
+        max_sessions: None,
+    };
+    site.change(set).await;
+    site
+}
+
+async fn rules(site: &Site, folder: &str) -> Vec<String> {
+    let rules = site
+        .directory
+        .folder_rules(&path(folder), 100)
+        .await
+        .unwrap();
+    let mut rules: Vec<String> = rules
+        .iter()
+        .map(|rule| format!("{} {}", rule.kind, rule.folder))
+        .collect();
+    rules.sort();
+    rules
+}
+
+#[tokio::test]
+async fn rules_of_a_folder_are_found_on_and_below_it() {
+    // rule D2
+    let site = furnished().await;
+    let of_a = [
+        "block /a/y",
+        "fence /a/é/x",
+        "grant /a",
+        "grant /a/é",
+        "home /a/é",
+        "root view /a",
+    ];
+    assert_eq!(rules(&site, "/a").await, of_a);
+    assert_eq!(rules(&site, "/ab").await, ["grant /ab"]);
+    assert_eq!(rules(&site, "/").await.len(), 7);
+    assert_eq!(rules(&site, "/nothing").await, Vec::<String>::new());
+    assert_eq!(
+        site.directory
+            .folder_rules(&path("/"), 3)
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
+}
+
+#[tokio::test]
+async fn rules_follow_a_moved_folder_in_one_commit() {
+    // rule D1
+    let site = furnished().await;
+    let before = site.directory.newest_version().await.unwrap();
+    let row = site
+        .directory
+        .begin_folder_move(&path("/a"), &path("/new/ü"))
+        .await
+        .unwrap();
+    let _ = site.directory.end_folder_move(row, true).await.unwrap();
+    let moved = [
+        "block /new/ü/y",
+        "fence /new/ü/é/x",
+        "grant /new/ü",
+        "grant /new/ü/é",
+        "home /new/ü/é",
+        "root view /new/ü",
+    ];
+    assert_eq!(rules(&site, "/new").await, moved);
+    assert_eq!(rules(&site, "/a").await, Vec::<String>::new());
+    assert_eq!(rules(&site, "/ab").await, ["grant /ab"]);
+    let changes = site.directory.changes_since(before).await.unwrap();
+    assert!(changes.len() == 1 && changes[0].site);
+    let loaded = site
+        .directory
+        .load_view(site.id("ana").await, true)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (loaded.view.root(), &loaded.home),
+        (&path("/new/ü"), &path("/é"))
+    );
+}
+
+#[tokio::test]
+async fn a_move_that_did_not_happen_or_was_ended_changes_nothing() {
+    // rule D1
+    let mut site = furnished().await;
+    let row = site
+        .directory
+        .begin_folder_move(&path("/a"), &path("/b"))
+        .await
+        .unwrap();
+    site.reopen().await;
+    let open = site.directory.unfinished_folder_moves().await.unwrap();
+    assert_eq!(open, [(row, path("/a"), path("/b"))]);
+    let before = site.directory.newest_version().await.unwrap();
+    let _ = site.directory.end_folder_move(row, false).await.unwrap();
+    let _ = site.directory.end_folder_move(row, true).await.unwrap();
+    assert_eq!(rules(&site, "/a").await.len(), 6);
+    assert_eq!(site.directory.newest_version().await.unwrap(), before);
+    assert!(
+        site.directory
+            .unfinished_folder_moves()
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_removed_folder_takes_its_rules_along_but_no_root_view() {
+    // rules D1, D3
+    let site = furnished().await;
+    let _ = site.directory.forget_folder(&path("/a")).await.unwrap();
+    assert_eq!(rules(&site, "/").await, ["grant /ab", "root view /a"]);
+    let before = site.directory.newest_version().await.unwrap();
+    let _ = site
+        .directory
+        .forget_folder(&path("/nothing"))
+        .await
+        .unwrap();
+    assert_eq!(site.directory.newest_version().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_home_keeps_its_place_when_the_root_view_changes() {
+    let site = furnished().await;
+    let set = AdminChange::UserSet {
+        name: name("ana"),
+        display: None,
+        protocols: None,
+        role: None,
+        factor_rule: None,
+        root_view: Some(path("/")),
+        home: None,
+        max_sessions: None,
+    };
+    site.change(set).await;
+    assert_eq!(rules(&site, "/é").await, ["home /é"]);
+    let loaded = site
+        .directory
+        .load_view(site.id("ana").await, true)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (loaded.view.root(), &loaded.home),
+        (&path("/"), &path("/é"))
+    );
+}

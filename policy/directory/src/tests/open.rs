@@ -1,0 +1,140 @@
+//! Opening the database.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::*;
+use crate::DirectoryError;
+use crate::space::Space;
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "looks at what the directory made"
+)]
+async fn the_database_and_its_log_are_private() {
+    // rule H1
+    let site = Site::new().await;
+    site.user("ana").await;
+    let mut seen = 0;
+    for entry in std::fs::read_dir(site.folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{:?}", entry.file_name());
+        seen += 1;
+    }
+    assert!(seen >= 2, "the database and its log");
+}
+
+async fn alter(folder: &tempfile::TempDir, sql: &'static str) {
+    let file = folder.path().join("portcullis.db");
+    let mut connection = SqliteConnectOptions::new()
+        .filename(file)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+}
+
+async fn opened(folder: &tempfile::TempDir) -> Result<Directory, DirectoryError> {
+    Directory::open(DirectoryConfig::new(folder.path().join("portcullis.db"))).await
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_what_to_do() {
+    let site = Site::new().await;
+    site.directory.close().await;
+    alter(
+        &site.folder,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (99, 'later', 1, x'00', 0)",
+    )
+    .await;
+    let error = opened(&site.folder).await.unwrap_err();
+    assert!(
+        matches!(error, DirectoryError::NewerSchema { found: 99, .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_foreign_schema_and_a_missing_folder_are_refused() {
+    let site = Site::new().await;
+    site.directory.close().await;
+    alter(&site.folder, "UPDATE _sqlx_migrations SET checksum = x'00'").await;
+    let error = opened(&site.folder).await.unwrap_err();
+    assert!(matches!(error, DirectoryError::ForeignSchema(1)), "{error}");
+    let error = Directory::open(DirectoryConfig::new("/nonexistent/folder/db"))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, DirectoryError::File { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_schema_can_be_taken_back() {
+    let site = Site::new().await;
+    site.directory.close().await;
+    let file = site.folder.path().join("portcullis.db");
+    let pool = sqlx::SqlitePool::connect_with(SqliteConnectOptions::new().filename(file))
+        .await
+        .unwrap();
+    crate::schema::migrator().undo(&pool, 0).await.unwrap();
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '_sqlx%'",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    assert_eq!(left, Vec::<String>::new());
+    pool.close().await;
+    opened(&site.folder).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn everything_is_there_after_a_restart() {
+    let mut site = Site::new().await;
+    let id = site.user("ana").await;
+    site.change(AdminChange::UserDisable { name: name("ana") })
+        .await;
+    let before = site.directory.load_view(id, true).await.unwrap().unwrap();
+    site.reopen().await;
+    let after = site.directory.load_view(id, true).await.unwrap().unwrap();
+    assert_eq!(before.cut_epoch, after.cut_epoch);
+    assert!(!after.view.is_active());
+    // An id is never given twice, also after a restart.
+    site.change(AdminChange::UserDelete { name: name("ana") })
+        .await;
+    site.reopen().await;
+    assert_ne!(site.user("ana").await, id);
+}
+
+#[tokio::test]
+async fn a_closed_directory_fails_and_never_hangs() {
+    let site = Site::new().await;
+    site.directory.close().await;
+    assert!(site.directory.load_view(AccountId(1), true).await.is_err());
+    assert!(site.directory.carry_out(ROOT, user("ana")).await.is_err());
+    site.directory.close().await;
+}
+
+#[test]
+fn room_is_held_back_and_given_up() {
+    // rule A3
+    const MIB: u64 = 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let reserve = folder.path().join("portcullis.reserve");
+    let mut space = Space::new(&folder.path().join("portcullis.db"), 1);
+    for (free, stands) in [
+        (8 * MIB, false),
+        (100 * MIB, true),
+        (8 * MIB, true),
+        (3 * MIB, false),
+        (8 * MIB, false),
+        (100 * MIB, true),
+    ] {
+        space.adjust(free);
+        assert_eq!(reserve.exists(), stands, "{free}");
+    }
+}
