@@ -102,10 +102,13 @@ fn failed(why: &str) -> StoreError {
     StoreError::new("committing to the directory", why.to_owned())
 }
 
+/// The way back to a caller.
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
 enum Message {
     Job(Box<dyn Job>),
-    Intent(AuditEvent, oneshot::Sender<Result<IntentId, StoreError>>),
-    Settle(oneshot::Sender<Result<(), StoreError>>),
+    Intent(Box<AuditEvent>, Reply<IntentId>),
+    Settle(Reply<()>),
     Stop,
 }
 
@@ -183,7 +186,7 @@ impl Writer {
     /// Stores an intent (rule A2).
     pub(crate) async fn intent(&self, event: AuditEvent) -> Result<IntentId, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Message::Intent(event, reply)).await?;
+        self.send(Message::Intent(Box::new(event), reply)).await?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -227,8 +230,8 @@ fn stopped() -> StoreError {
 #[derive(Default)]
 struct Group {
     jobs: Vec<Box<dyn Job>>,
-    intents: Vec<(AuditEvent, oneshot::Sender<Result<IntentId, StoreError>>)>,
-    settles: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    intents: Vec<(Box<AuditEvent>, Reply<IntentId>)>,
+    settles: Vec<Reply<()>>,
     stop: bool,
 }
 
