@@ -29,6 +29,8 @@ pub const CONFIG: &str = "portcullis.toml";
 pub const DATABASE: &str = "portcullis.db";
 /// The site's key: 32 random bytes, from which all seals and keyed hashes are derived.
 const SITE_KEY: &str = "site.key";
+/// The folder that is served where the settings name no other.
+const DEFAULT_ROOT: &str = "files";
 
 /// Reads and validates the settings: of `file`, else of the data folder, else the defaults.
 ///
@@ -133,21 +135,29 @@ fn durability(config: &Config) -> Durability {
     }
 }
 
-/// Opens the storage and refuses a root that overlaps the data folder (rule H1). The default root
-/// is made where it is missing; any other must be there, because a folder that is not mounted yet
-/// must not be replaced by an empty one.
+/// Makes the default root where it is missing. Any other must be there: a folder that is not
+/// mounted yet must not be replaced by an empty one.
 ///
 /// # Errors
-/// The root is missing, unusable, or overlaps the data folder.
+/// The disk refuses.
 #[expect(
     clippy::disallowed_methods,
     reason = "makes the default root, before storage is open"
 )]
+pub fn make_default_root(folder: &DataFolder, config: &Config) -> Result<(), Failure> {
+    let root = storage_root(folder, config);
+    if config.storage.root != Path::new(DEFAULT_ROOT) || root.exists() {
+        return Ok(());
+    }
+    std::fs::create_dir(&root).context(format_args!("cannot make {}", root.display()))
+}
+
+/// Opens the storage and refuses a root that overlaps the data folder (rule H1).
+///
+/// # Errors
+/// The root is missing, unusable, or overlaps the data folder.
 fn open_storage(folder: &DataFolder, config: &Config) -> Result<LocalStorage, Failure> {
     let root = storage_root(folder, config);
-    if root == folder.path().join("files") && !root.exists() {
-        std::fs::create_dir(&root).context(format_args!("cannot make {}", root.display()))?;
-    }
     let settings = LocalConfig {
         durability: durability(config),
         ..LocalConfig::default()
@@ -164,7 +174,7 @@ pub fn storage_problems(
     folder: &DataFolder,
     config: &Config,
 ) -> (Vec<Problem>, Vec<portcullis_storage_local::HiddenEntry>) {
-    if !storage_root(folder, config).exists() && config.storage.root == Path::new("files") {
+    if !storage_root(folder, config).exists() && config.storage.root == Path::new(DEFAULT_ROOT) {
         return (Vec::new(), Vec::new());
     }
     let plain = |message: String| Problem {

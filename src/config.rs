@@ -329,6 +329,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_for_a_host_is_in_order() {
+        let example = include_str!("../deploy/portcullis.toml");
+        let config = Config::parse(example).unwrap();
+        assert_eq!(config.sftp.listen.len(), 2);
+        assert_eq!(config.limits.window_kib, 16_384);
+    }
+
+    #[test]
     fn a_misspelt_setting_is_named_with_its_line() {
         let problem = first_problem("[limits]\nsessions = 10\nsesions_per_day = 3\n");
         assert_eq!(problem.line, Some(3));

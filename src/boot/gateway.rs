@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::offline::{gate_config, open_directory};
-use super::{hostkeys, open_storage, site_key};
+use super::{hostkeys, make_default_root, open_storage, site_key};
 use crate::config::{Config, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
 use crate::data::{DataFolder, DataLock};
@@ -34,6 +34,7 @@ pub struct Gateway {
     tasks: Vec<JoinHandle<()>>,
     addresses: Vec<SocketAddr>,
     host_keys: Vec<String>,
+    fingerprints: Vec<String>,
     grace: Duration,
 }
 
@@ -51,6 +52,8 @@ impl Gateway {
         let key = site_key(&folder)?;
         let host_keys = hostkeys::host_keys(&folder)?;
         let lines = host_keys.public_lines();
+        let fingerprints = host_keys.fingerprints();
+        make_default_root(&folder, config)?;
         let storage = Arc::new(open_storage(&folder, config)?);
         let bound = Bound::new(&config.sftp.listen).await?;
         let addresses = bound.addresses();
@@ -98,6 +101,7 @@ impl Gateway {
             tasks,
             addresses,
             host_keys: lines,
+            fingerprints,
             grace: config.limits.grace(),
         })
     }
@@ -125,7 +129,7 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
         for address in &self.addresses {
-            tracing::info!(%address, "SFTP listens");
+            tracing::info!(%address, host_keys = ?self.fingerprints, "SFTP listens");
         }
         tokio::select! {
             _ = terminate.recv() => {}

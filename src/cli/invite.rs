@@ -60,7 +60,7 @@ impl Accept {
         let mut totp_sealed = None;
         let mut first_step = None;
         if !self.without_totp {
-            let (secret, step) = enrol(cli, source, "portcullis")?;
+            let (secret, step) = enrol(cli, source, "invited")?;
             totp_sealed = Some(boot::seal_totp(&folder, &secret)?);
             first_step = Some(step);
         }

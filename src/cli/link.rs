@@ -68,6 +68,13 @@ impl Link {
         &self.folder
     }
 
+    /// Lets go of the gateway or the data folder. A command that ends need not ask for it.
+    pub async fn close(self) {
+        if let Way::Alone(offline) = self.way {
+            offline.close().await;
+        }
+    }
+
     /// Carries out a change.
     ///
     /// # Errors

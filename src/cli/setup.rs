@@ -2,7 +2,7 @@
 
 use clap::Args;
 use portcullis_authn::SecretText;
-use portcullis_gate::admin::AdminChange;
+use portcullis_gate::admin::{AdminChange, AdminQuery};
 use portcullis_model::{AccountName, ProtocolSet, SiteRole};
 use serde::Deserialize;
 use serde_json::json;
@@ -56,6 +56,7 @@ impl Setup {
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         let folder = DataFolder::open(&cli.data(), true)?;
         let least = boot::least_password(&folder)?;
+        refuse_taken(cli, &self.name).await?;
         let administrator = self.ask(cli, least)?;
         let Administrator {
             name,
@@ -97,6 +98,22 @@ impl Setup {
             totp,
         })
     }
+}
+
+/// Asks before anything is typed or shown.
+async fn refuse_taken(cli: &Context, name: &AccountName) -> Result<(), Failure> {
+    let mut link = Link::open(&cli.data(), MakeFolder::Yes).await?;
+    let taken = link
+        .query(AdminQuery::User { name: name.clone() })
+        .await
+        .is_ok();
+    link.close().await;
+    if taken {
+        return Err(Failure::new(format!(
+            "a user named `{name}` exists already; give another name"
+        )));
+    }
+    Ok(())
 }
 
 /// All or nothing: an administrator without a second factor must not stay behind.
@@ -174,7 +191,9 @@ fn scripted(
         _ => {}
     }
     let name = script.name.unwrap_or(name);
-    super::invite::show_secret(cli, &totp, name.shown());
+    if script.totp_secret.is_none() {
+        super::invite::show_secret(cli, &totp, name.shown());
+    }
     Ok(Administrator {
         name,
         password,
