@@ -277,7 +277,9 @@ impl Login {
     fn refused(&mut self, refusal: Refusal) -> Answer {
         tracing::debug!(reason = %refusal.reason, "login refused");
         self.asked = Asked::Nothing;
-        self.key_proven = false;
+        // After a wrong code a proven key stays proven, and the code is asked again.
+        let user = self.user.as_deref();
+        self.key_proven &= user.is_some_and(|user| self.attempt.expects_code(user));
         self.refuse(refusal.disconnect)
     }
 
