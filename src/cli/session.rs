@@ -48,23 +48,32 @@ impl Command {
                 });
                 Ok(())
             }
-            Command::End(end) => {
-                let (text, change) = match (end.session, end.user) {
-                    (_, Some(name)) => (
-                        format!("The sessions of {name} are ended."),
-                        AdminChange::SessionsEndOf { name },
-                    ),
-                    (Some(id), None) => (
-                        format!("Session {id} is ended."),
-                        AdminChange::SessionEnd {
-                            session: SessionId(id),
-                        },
-                    ),
-                    (None, None) => return Err(Failure::usage("name a session or --user")),
-                };
+            Command::End(End {
+                user: Some(name), ..
+            }) => {
+                let text = format!("The sessions of {name} are ended.");
+                let change = AdminChange::SessionsEndOf { name };
                 cli.change(MakeFolder::No, change, |answer| nothing_open(text, answer))
                     .await
             }
+            Command::End(End {
+                session: Some(id), ..
+            }) => end_one(cli, id).await,
+            Command::End(_) => Err(Failure::usage("name a session or --user")),
         }
     }
+}
+
+async fn end_one(cli: &Context, id: i64) -> Result<(), Failure> {
+    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+    let change = AdminChange::SessionEnd {
+        session: SessionId(id),
+    };
+    let (outcome, report) = link.change(change).await?;
+    if report.sessions_ended + report.sessions_not_ended == 0 {
+        return Err(Failure::new(format!(
+            "no open session is numbered {id}; `portcullis session list` shows those that are open"
+        )));
+    }
+    present::changed(cli, outcome, &report, |_| format!("Session {id} is ended."))
 }
