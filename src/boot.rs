@@ -97,8 +97,8 @@ pub fn site_key(folder: &DataFolder) -> Result<SiteKey, Failure> {
     if let Some(bytes) = folder.read_secret(SITE_KEY)? {
         let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
             Failure::new(format!(
-                "{} does not hold 32 bytes; restore it from a backup, or every one-time-code secret \
-                 is lost",
+                "{} does not hold 32 bytes; restore it from a backup, or every one-time-code \
+                 secret is lost",
                 folder.path().join(SITE_KEY).display()
             ))
         })?;

@@ -72,8 +72,8 @@ impl DataFolder {
         let me = rustix::process::geteuid().as_raw();
         if stat.st_uid != me && me != 0 {
             return Err(Failure::new(format!(
-                "the data folder {} belongs to uid {}, and this is uid {me}; run the command as its \
-                 owner",
+                "the data folder {} belongs to uid {}, and this is uid {me}; run the command as \
+                 its owner",
                 path.display(),
                 stat.st_uid
             )));

@@ -146,7 +146,7 @@ impl Watched {
                 tracing::error!(address = %self.address, "a listener ended; starting it anew")
             }
             Err(error) => {
-                tracing::error!(address = %self.address, %error, "a listener broke; starting it anew");
+                tracing::error!(address = %self.address, %error, "a listener broke; starting anew");
             }
         }
     }

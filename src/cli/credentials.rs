@@ -224,8 +224,8 @@ impl Totp {
                 let answer = json!({ "user": name.shown(), "totp_secret": base32, "otpauth": uri });
                 present::changed(cli, answer, &report, |_| {
                     format!(
-                        "One-time codes of {name}; type or scan this into an authenticator now:\n\n  \
-                         {base32}\n  {uri}\n\nIt is not shown again."
+                        "One-time codes of {name}; type or scan this into an authenticator now:\n\n\
+                         \x20 {base32}\n  {uri}\n\nIt is not shown again."
                     )
                 })
             }

@@ -32,7 +32,8 @@ start uses them again, on another port. Nothing but this host can connect.
 
 For scripts, --ready-file writes, once everything listens, one JSON object:
   {\"pid\", \"root\", \"sftp\": {\"host\", \"port\", \"host_key\"},
-   \"accounts\": {NAME: {\"password\", \"totp_secret\", \"ssh_key_file\", \"folders\": {PATH: LEVEL}}}}")]
+   \"accounts\": {NAME: {\"password\", \"totp_secret\", \"ssh_key_file\",
+                      \"folders\": {PATH: LEVEL}}}}")]
 pub struct Demo {
     /// Write what scripts need to know to this file, once everything listens
     #[arg(long, value_name = "FILE")]

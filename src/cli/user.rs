@@ -54,8 +54,8 @@ says how many sessions it ended and how long the slowest took. With --json: sess
 slowest_ms, sessions_not_ended. Exit code 1 if a session did not confirm its end.";
 
 const INVITE_HELP: &str = "The person redeems it over SFTP, with the token as the password \
-(keyboard-interactive), or on this host with `portcullis invite accept`. An earlier invitation of the
-account dies.";
+(keyboard-interactive), or on this host with `portcullis invite accept`. An earlier invitation of
+the account dies.";
 
 /// One account.
 #[derive(Args)]
@@ -364,8 +364,8 @@ impl Invite {
         present::changed(cli, answer, &report, |_| {
             format!(
                 "Invitation for {name}, good once until {expires_text}:\n\n  {}\n\nIt is not shown \
-                 again. {name} logs in over SFTP with it as the password, or runs\n`portcullis invite \
-                 accept` on this host.",
+                 again. {name} logs in over SFTP with it as the password, or runs\n`portcullis \
+                 invite accept` on this host.",
                 token.expose()
             )
         })

@@ -31,8 +31,8 @@ impl Tour<'_> {
     /// The text.
     pub fn text(&self, now: SystemTime) -> String {
         let mut text = format!(
-            "\nPortcullis runs a demo: SFTP on {}, this host only. Ctrl-C ends it.\nThe site's files \
-             are in {}\n",
+            "\nPortcullis runs a demo: SFTP on {}, this host only. Ctrl-C ends it.\nThe site's \
+             files are in {}\n",
             self.address,
             self.data.join("files").display()
         );
@@ -49,8 +49,8 @@ impl Tour<'_> {
             if let (Some(password), Ok(Some(secret))) = (&its.password, its.totp()) {
                 let _ = writeln!(
                     text,
-                    "    Password: {password}\n    Code:     {}   (for {} s; at the password prompt, \
-                     password and code in one do as well)",
+                    "    Password: {password}\n    Code:     {}   (for {} s; at the password \
+                     prompt, password and code in one do as well)",
                     code(&secret, now),
                     seconds_left(now)
                 );
