@@ -5,11 +5,11 @@
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use portcullis_gate::{Durability, Metadata, NewAttributes, OpenFile, StorageError};
+use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, OpenFile, StorageError};
 use portcullis_model::VirtualPath;
 use rustix::fs::{fchmod, fdatasync, fsync, ftruncate, futimens};
 use rustix::io::{self, Errno, ReadWriteFlags};
@@ -24,7 +24,8 @@ const WRITEBACK_EVERY: u64 = 32 * 1024 * 1024;
 /// An open regular file.
 pub(crate) struct Body {
     file: OwnedFd,
-    /// For the log alone.
+    identity: FileIdentity,
+    /// Where it was opened, or will be published.
     path: VirtualPath,
     /// The volume is memory: nothing ever waits.
     in_memory: bool,
@@ -38,7 +39,9 @@ pub(crate) struct Body {
 struct Early {
     unwritten: AtomicU64,
     running: AtomicBool,
-    failed: AtomicBool,
+    /// Whether one failed. The kernel reports an error once per handle: the close must hear of it,
+    /// and therefore waits for a writeback that runs.
+    failed: Mutex<bool>,
 }
 
 impl Body {
@@ -48,6 +51,7 @@ impl Body {
         let early = !in_memory && tree.config.durability == Durability::OnClose;
         Body {
             file,
+            identity: meta::identity(stat),
             path,
             in_memory,
             may_wait: AtomicBool::new(false),
@@ -61,6 +65,11 @@ impl Body {
 
     pub(crate) fn path(&self) -> &VirtualPath {
         &self.path
+    }
+
+    /// Which file it is.
+    pub(crate) fn identity(&self) -> FileIdentity {
+        self.identity
     }
 
     /// Whether a sync would do anything.
@@ -116,34 +125,34 @@ impl Body {
         }
         early.unwritten.store(0, Ordering::Relaxed);
         let body = self.clone();
-        // Not awaited here: the sync at the close waits for the same pages, and learns of an error.
+        // Not awaited here: the sync at the close waits for it, and learns of its error.
         drop(tokio::task::spawn_blocking(move || body.write_back()));
     }
 
     fn write_back(&self) {
         let Some(early) = &self.early else { return };
+        let mut failed = early.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(errno) = fdatasync(&self.file) {
-            // The kernel reports it once per handle: the close must hear of it.
             tracing::error!(path = %self.path, %errno, "writeback failed");
-            early.failed.store(true, Ordering::Release);
+            *failed = true;
         }
         early.running.store(false, Ordering::Release);
     }
 
     /// Waits until data and size are on the disk.
     pub(crate) fn sync(&self, attributes_too: bool) -> Result<()> {
+        let early = self.early.as_ref();
+        let failed = early.map(|early| early.failed.lock().unwrap_or_else(PoisonError::into_inner));
         let synced = if attributes_too {
             fsync(&self.file)
         } else {
             fdatasync(&self.file)
         };
         synced.map_err(changing("sync", self.path.as_str()))?;
-        match &self.early {
-            Some(early) if early.failed.load(Ordering::Acquire) => {
-                Err(StorageError::Io(Errno::IO.into()))
-            }
-            _ => Ok(()),
+        if failed.is_some_and(|failed| *failed) {
+            return Err(StorageError::Io(Errno::IO.into()));
         }
+        Ok(())
     }
 
     pub(crate) fn stat(&self) -> Result<Stat> {

@@ -22,6 +22,8 @@ use crate::tree::Tree;
 
 /// Batches up to here are read at once; greater ones off the async threads.
 const INLINE: usize = 128;
+/// So many entries are looked at for one batch before the rest is done off the async threads.
+const LOOKS: usize = 1_024;
 
 /// A listing under way.
 pub(crate) struct LocalListing {
@@ -43,12 +45,13 @@ struct Reader {
 }
 
 /// Why a batch stopped.
-#[derive(PartialEq, Eq)]
 enum Stop {
     Full,
     End,
     /// The next name is not ASCII, and the folder's forms are not known.
     NeedsForms,
+    /// Many entries were looked at, and few can be shown.
+    Tired,
 }
 
 impl LocalListing {
@@ -102,27 +105,28 @@ impl LocalListing {
 impl Listing for LocalListing {
     async fn next(&mut self, limit: usize) -> Result<Vec<Entry>> {
         let limit = limit.max(1);
-        if limit > INLINE {
-            return self.elsewhere(move |reader| reader.batch(limit)).await;
-        }
-        let mut batch = Vec::with_capacity(limit);
-        loop {
+        let mut batch = Vec::with_capacity(limit.min(INLINE));
+        if limit <= INLINE {
             let reader = self.reader.as_mut().ok_or(StorageError::Unsupported)?;
-            if reader.fill(&mut batch, limit)? != Stop::NeedsForms {
-                return Ok(batch);
+            match reader.fill(&mut batch, limit)? {
+                Stop::Full | Stop::End => return Ok(batch),
+                Stop::NeedsForms | Stop::Tired => {}
             }
-            self.elsewhere(Reader::read_forms).await?;
         }
+        self.elsewhere(move |reader| reader.complete(batch, limit))
+            .await
     }
 }
 
 impl Reader {
-    fn batch(&mut self, limit: usize) -> Result<Vec<Entry>> {
-        let mut batch = Vec::new();
-        while self.fill(&mut batch, limit)? == Stop::NeedsForms {
-            self.read_forms()?;
+    fn complete(&mut self, mut batch: Vec<Entry>, limit: usize) -> Result<Vec<Entry>> {
+        loop {
+            match self.fill(&mut batch, limit)? {
+                Stop::Full | Stop::End => return Ok(batch),
+                Stop::NeedsForms => self.read_forms()?,
+                Stop::Tired => {}
+            }
         }
-        Ok(batch)
     }
 
     fn read_forms(&mut self) -> Result<()> {
@@ -133,7 +137,10 @@ impl Reader {
     }
 
     fn fill(&mut self, batch: &mut Vec<Entry>, limit: usize) -> Result<Stop> {
-        while batch.len() < limit {
+        for _ in 0..LOOKS {
+            if batch.len() >= limit {
+                return Ok(Stop::Full);
+            }
             let Some(entry) = self.waiting.take().map(Ok).or_else(|| self.folder.read()) else {
                 self.report_hidden();
                 return Ok(Stop::End);
@@ -169,7 +176,7 @@ impl Reader {
                 None => self.hidden += 1,
             }
         }
-        Ok(Stop::Full)
+        Ok(Stop::Tired)
     }
 
     /// An entry under its own name; `None` for what is not shown.
@@ -228,7 +235,11 @@ impl Reader {
             Ok(stat) => Ok(Some(stat)),
             // Gone since the folder was read.
             Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(reading("list", self.path.as_str())(errno)),
+            // One entry that the host cannot tell of does not keep the others from being shown.
+            Err(errno) => {
+                tracing::warn!(folder = %self.path, %errno, "an entry cannot be looked at");
+                Ok(None)
+            }
         }
     }
 

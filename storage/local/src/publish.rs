@@ -148,7 +148,7 @@ fn name(upload: &Upload, place: &Place<'_>, how: How, durable: bool) -> Result<O
 
 /// Whether the reserved name still leads to the bytes that were written.
 fn still_ours(upload: &Upload, place: &Place<'_>, staged: &OsStr) -> Result<()> {
-    let mine = meta::identity(&upload.body.stat()?);
+    let mine = upload.body.identity();
     match meta::at(&place.folder, staged) {
         Ok(stat) if meta::identity(&stat) == mine => Ok(()),
         Ok(_) => Err(StorageError::TakenOver),

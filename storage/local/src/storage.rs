@@ -150,6 +150,9 @@ impl LocalStorage {
             handle => handle?,
         };
         let stat = meta::of(handle).map_err(reading("stat", path.as_str()))?;
+        if path.is_root() && stat.stx_nlink == 0 {
+            return Err(self.tree.missing());
+        }
         Ok(meta::metadata(&stat))
     }
 }
@@ -261,9 +264,13 @@ impl Storage for LocalStorage {
             return Err(StorageError::Unsupported);
         }
         self.tree.look_up(&path).await;
-        let removed = change::remove_dir(&self.tree, &self.tree.place(&path)?, false);
+        let (removed, changed) = {
+            let place = self.tree.place(&path)?;
+            let changed = self.to_settle(&place)?;
+            (change::remove_dir(&self.tree, &place, false), changed)
+        };
         if matches!(removed, Err(StorageError::NotEmpty)) {
-            let (tree, path) = (self.tree.clone(), path.clone());
+            let tree = self.tree.clone();
             let work = move || change::remove_dir(&tree, &tree.place(&path)?, true);
             tokio::task::spawn_blocking(work)
                 .await
@@ -271,7 +278,6 @@ impl Storage for LocalStorage {
         } else {
             removed?;
         }
-        let changed = self.to_settle(&self.tree.place(&path)?)?;
         self.settle(changed).await
     }
 

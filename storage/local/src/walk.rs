@@ -45,7 +45,15 @@ pub(crate) fn walk(tree: &Tree, mut visit: impl FnMut(&Met<'_>) -> Result<bool>)
             levels.pop();
             continue;
         };
-        let entry = entry.map_err(reading("walk", &path))?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // One folder that cannot be read does not keep the walk from the others.
+            Err(errno) if levels.len() > 1 => {
+                tracing::warn!(path, %errno, "a folder cannot be read");
+                continue;
+            }
+            Err(errno) => return Err(reading("walk", &path)(errno)),
+        };
         let name = entry.file_name();
         if name == c"." || name == c".." {
             continue;

@@ -142,6 +142,7 @@ async fn vanished_root_is_told() {
     std::fs::remove_dir_all(root.path()).unwrap();
     std::fs::create_dir(root.path()).unwrap();
     let outcomes = [
+        s.storage.stat(s.permit("/")).await.map(drop),
         s.storage.stat(s.permit("/f")).await.map(drop),
         s.storage.stat_partial(s.permit("/g")).await.map(drop),
         s.storage.list(s.permit("/")).await.map(drop),

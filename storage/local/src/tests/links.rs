@@ -108,6 +108,21 @@ async fn links_are_not_there() {
     assert_eq!(storage.find_hidden(3).unwrap().len(), 3);
 }
 
+// A folder full of what is not shown still ends, and shows the rest.
+#[tokio::test]
+async fn many_hidden_entries_hide_nothing_else() {
+    let root = on_disk();
+    for number in 0..5_000 {
+        symlink("/", root.path().join(format!("link{number}"))).unwrap();
+    }
+    for name in ["one", "two"] {
+        std::fs::write(root.path().join(name), b"x").unwrap();
+    }
+    let storage = open(root.path());
+    assert_eq!(subject(&storage).names("/").await, ["one", "two"]);
+    assert_eq!(storage.hidden_entries(), 5_000);
+}
+
 // rule U8: a link laid under a reserved name does not carry an upload elsewhere.
 #[tokio::test]
 async fn planted_partials_are_not_followed() {
