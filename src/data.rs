@@ -18,6 +18,8 @@ use crate::failure::{Context as _, Failure};
 const LOCK: &str = "lock";
 /// Marks a demo's folder; `serve` refuses it (rule H2).
 pub const DEMO_SECRETS: &str = "demo-secrets.json";
+/// The longest path that is given to a socket as it is, in bytes.
+const SOCKET_PATH: usize = 100;
 /// The largest private file that is read, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -105,6 +107,10 @@ impl DataFolder {
     /// A file of it by a path that is short however long the folder's own path is: a Unix socket's
     /// address holds 108 bytes. Good while this value lives.
     pub fn short_path(&self, name: &str) -> PathBuf {
+        let plain = self.path.join(name);
+        if plain.as_os_str().len() < SOCKET_PATH {
+            return plain;
+        }
         PathBuf::from(format!("/proc/self/fd/{}/{name}", self.handle.as_raw_fd()))
     }
 

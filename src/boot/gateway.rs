@@ -11,7 +11,7 @@ use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
 use portcullis_net::Limits as NetLimits;
 use portcullis_sftp::{SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::offline::{gate_config, open_directory};
 use super::{hostkeys, make_default_root, open_storage, site_key};
@@ -31,7 +31,9 @@ pub struct Gateway {
     gate: Arc<Gate>,
     directory: Arc<Directory>,
     supervisor: Supervisor,
-    tasks: Vec<JoinHandle<()>>,
+    /// Tasks without which nothing may be served.
+    tasks: JoinSet<&'static str>,
+    reminder: JoinHandle<()>,
     addresses: Vec<SocketAddr>,
     host_keys: Vec<String>,
     fingerprints: Vec<String>,
@@ -86,11 +88,13 @@ impl Gateway {
         );
         let is_banned: IsBanned = Arc::new(move |peer| authenticator.is_banned(peer));
         let audit: Arc<dyn AuditStore> = directory.clone();
-        let tasks = vec![
-            tokio::spawn(gate.clone().run()),
-            tokio::spawn(control.run(gate.clone(), audit, clock)),
-            tokio::spawn(remind(gate.clone())),
-        ];
+        let mut tasks = JoinSet::new();
+        tasks.spawn(lasting("the sweep of changes", gate.clone().run()));
+        tasks.spawn(lasting(
+            "the control socket",
+            control.run(gate.clone(), audit, clock),
+        ));
+        let reminder = tokio::spawn(remind(gate.clone()));
         let supervisor = bound.serve(service, &net_limits(&config.limits), is_banned);
         Ok(Gateway {
             folder,
@@ -99,6 +103,7 @@ impl Gateway {
             directory,
             supervisor,
             tasks,
+            reminder,
             addresses,
             host_keys: lines,
             fingerprints,
@@ -124,39 +129,47 @@ impl Gateway {
     /// Serves until SIGTERM or SIGINT, then stops in good order; a second signal stops at once.
     ///
     /// # Errors
-    /// Signals cannot be heard.
-    pub async fn run_until_stopped(self) -> Result<(), Failure> {
+    /// Signals cannot be heard, or a task broke without which revocation would not be prompt.
+    pub async fn run_until_stopped(mut self) -> Result<(), Failure> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
         for address in &self.addresses {
             tracing::info!(%address, host_keys = ?self.fingerprints, "SFTP listens");
         }
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let result = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+            Some(broken) = self.tasks.join_next() => Err(Failure::new(match broken {
+                Ok(what) => format!("{what} ended; the gateway stops"),
+                Err(error) => format!("a task broke ({error}); the gateway stops"),
+            })),
+        };
         tracing::info!("stopping; a second signal stops at once");
         tokio::select! {
             () = self.stop() => {}
             _ = terminate.recv() => tracing::warn!("stopped at once"),
             _ = interrupt.recv() => tracing::warn!("stopped at once"),
         }
-        Ok(())
+        result
     }
 
-    async fn stop(self) {
+    async fn stop(mut self) {
         self.supervisor.stop();
         self.gate.shut_down(EndReason::Shutdown, self.grace).await;
         self.supervisor.drain(Duration::from_secs(1)).await;
-        for task in self.tasks {
-            task.abort();
-            let _ = task.await;
-        }
+        self.reminder.abort();
+        self.tasks.shutdown().await;
         if let Err(failure) = self.folder.remove(SOCKET) {
             tracing::warn!(%failure, "the control socket stays behind");
         }
         self.directory.close().await;
     }
+}
+
+/// A task that should never end says which it was, if it does.
+async fn lasting(what: &'static str, task: impl Future<Output = ()>) -> &'static str {
+    task.await;
+    what
 }
 
 /// Warns while nobody could log in without an identity provider (rule P2).

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use portcullis_gate::admin::AdminQuery;
 use portcullis_model::{AccountName, Action, PlaceKind, Protocol, VirtualPath};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Context as Cli, Link, MakeFolder, present};
@@ -88,6 +89,13 @@ impl Command {
     }
 }
 
+/// One line of the answers.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a Value,
+    answer: &'static str,
+}
+
 fn eval(file: &std::path::Path) -> Result<(), Failure> {
     let text = super::read_input(file)?;
     let fixture = fixture::Fixture::parse(&text).context(file.display())?;
@@ -97,7 +105,11 @@ fn eval(file: &std::path::Path) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let mut differ = 0_u64;
     for question in fixture.answers().context(file.display())? {
-        let line = json!({ "id": question.id, "answer": question.answer });
+        let line = Line {
+            id: question.id,
+            answer: question.answer,
+        };
+        let line = serde_json::to_string(&line).context("standard output")?;
         writeln!(out, "{line}").context("standard output")?;
         if question
             .expect
