@@ -288,13 +288,18 @@ impl Ports {
             report.sessions_ended += ended;
             self.record_cut(cut.target, cut.reason, ended, committed);
         }
+        let milliseconds = || committed.elapsed().as_secs_f64() * 1000.0;
+        if report.sessions_ended > 0 {
+            report.slowest_ms = milliseconds();
+        }
         self.applied.fetch_add(1, Ordering::SeqCst);
         let touched = self.registry.mark(change);
         if change.entry {
-            report.sessions_ended += self.decide_entries(&touched).await;
-        }
-        if report.sessions_ended > 0 {
-            report.slowest_ms = committed.elapsed().as_secs_f64() * 1000.0;
+            let ended = self.decide_entries(&touched).await;
+            if ended > 0 {
+                report.sessions_ended += ended;
+                report.slowest_ms = milliseconds();
+            }
         }
         if change
             .cuts
