@@ -18,6 +18,7 @@ use portcullis_model::{AccountId, AccountName, SiteRole};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, Account};
+use crate::error::Full;
 use crate::open::Directory;
 use crate::outbox::{self, Touched};
 use crate::subjects::no_user;
@@ -103,9 +104,11 @@ impl Directory {
         actor: Actor,
         change: AdminChange,
     ) -> Result<(AdminOutcome, Change), AdminError> {
-        self.writer
+        let done = self
+            .writer
             .run(move |tx| Box::pin(carry_out(tx, actor, change)))
-            .await
+            .await;
+        done.inspect_err(log)
     }
 }
 
@@ -281,6 +284,13 @@ fn action(change: &AdminChange) -> &'static str {
         C::SiteSet { .. } => "site.set",
         C::SessionEnd { .. } => "session.end",
         C::SessionsEndOf { .. } => "sessions.end_of",
+    }
+}
+
+/// What the directory itself got wrong belongs in the log; the answer says no more than that.
+pub(crate) fn log(error: &AdminError) {
+    if let AdminError::Store(error) = error {
+        tracing::error!(error = %Full(error), "an administrative request failed");
     }
 }
 

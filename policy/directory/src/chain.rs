@@ -3,6 +3,8 @@
 //! Owns what is hashed and in which order. Knows nothing of who asks or when records are stored.
 //! INVARIANT: the head moves by one record at a time, and only as far as rows were committed.
 
+use std::sync::{Arc, LazyLock};
+
 use portcullis_authn::StoreError;
 use portcullis_gate::{AuditEvent, IntentId};
 use sha2::{Digest, Sha256};
@@ -78,12 +80,24 @@ pub(crate) fn link(
     hash.finalize().into()
 }
 
-const INSERT: &str = "INSERT INTO audit (seq, outcome_of, kind, outcome, account, record, hash) \
-     VALUES (?, ?, ?, ?, ?, ?, ?)";
-const ONE_MORE: &str = ", (?, ?, ?, ?, ?, ?, ?)";
-
 /// Rows per statement. Few sizes, so that every statement stays prepared; 64 rows bind 448 values.
 const SIZES: [usize; 5] = [64, 16, 4, 2, 1];
+const COLUMNS: usize = 7;
+
+/// The statement for each of the sizes.
+static INSERTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| SIZES.map(insert_text));
+
+fn insert_text(rows: usize) -> Arc<str> {
+    let row = |row: usize| {
+        let places: Vec<String> = (1..=COLUMNS)
+            .map(|column| format!("${}", row * COLUMNS + column))
+            .collect();
+        format!("({})", places.join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    let columns = "seq, outcome_of, kind, outcome, account, record, hash";
+    format!("INSERT INTO audit ({columns}) VALUES {}", rows.join(", ")).into()
+}
 
 /// Whether this many rows go into one statement, which then is a transaction of its own.
 pub(crate) fn fits_one_statement(rows: usize) -> bool {
@@ -96,10 +110,13 @@ pub(crate) async fn insert(
     rows: &[Row],
 ) -> Result<(), StoreError> {
     let mut rest = rows;
-    while let Some(size) = SIZES.iter().copied().find(|size| *size <= rest.len()) {
-        let (now, later) = rest.split_at(size);
-        let text = format!("{INSERT}{}", ONE_MORE.repeat(size - 1));
-        let mut query = sqlx::query(AssertSqlSafe(text));
+    while let Some((size, text)) = SIZES
+        .iter()
+        .zip(INSERTS.iter())
+        .find(|(size, _)| **size <= rest.len())
+    {
+        let (now, later) = rest.split_at(*size);
+        let mut query = sqlx::query(AssertSqlSafe(text.clone()));
         for row in now {
             query = query
                 .bind(row.seq)

@@ -24,3 +24,19 @@ pub(crate) fn corrupt(what: &'static str, found: &str) -> StoreError {
         format!("the stored {what} `{found}` is unknown"),
     )
 }
+
+/// An error with its causes, for the log.
+pub(crate) struct Full<'e>(pub(crate) &'e StoreError);
+
+impl std::fmt::Display for Full<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use std::error::Error as _;
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source().and_then(std::error::Error::source);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

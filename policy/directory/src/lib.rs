@@ -17,6 +17,7 @@ mod admission;
 mod audit;
 mod blocks;
 mod chain;
+mod checkpoints;
 mod config;
 mod credentials;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_authn::{Clock, StoreError};
@@ -11,6 +12,7 @@ use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::checkpoints::Checkpoints;
 use crate::error::During;
 use crate::space::Space;
 use crate::writer::{Beginning, Tx, Writer};
@@ -18,8 +20,11 @@ use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
 
 /// How long a connection waits for another process' lock, before it fails.
 const BUSY: Duration = Duration::from_secs(5);
-/// Pages of 4 KiB in the write-ahead log before they are moved into the database.
-const CHECKPOINT_PAGES: &str = "4000";
+/// Pages of 4 KiB in the write-ahead log at which the writer moves them itself. It hardly ever
+/// comes to that: see [`Checkpoints`].
+const CHECKPOINT_PAGES: &str = "16000";
+/// The write-ahead log is cut back to this many bytes after a burst.
+const LOG_BYTES: &str = "67108864";
 
 /// The directory. One per process; shared. [`close`](Directory::close) it before the process ends,
 /// so that queued audit records are stored.
@@ -28,6 +33,7 @@ pub struct Directory {
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
     task: Mutex<Option<JoinHandle<()>>>,
+    checkpoints: Checkpoints,
 }
 
 impl std::fmt::Debug for Directory {
@@ -55,6 +61,7 @@ impl Directory {
         };
         audit::close_open_intents(&mut tx).await?;
         tickets::purge(&mut tx).await?;
+        let mover = options.connect().await.during("opening the database")?;
         let readers = SqlitePoolOptions::new()
             .min_connections(1)
             .max_connections(config.readers.clamp(1, 64))
@@ -68,11 +75,13 @@ impl Directory {
             space: Space::new(&config.path, config.min_free_bytes),
             audit_queue: config.audit_queue,
         });
+        let checkpoints = Checkpoints::start(mover, writer.commit_count());
         Ok(Directory {
             readers,
             writer,
             clock: config.clock,
             task: Mutex::new(Some(task)),
+            checkpoints,
         })
     }
 
@@ -84,13 +93,14 @@ impl Directory {
         {
             tracing::error!(%error, "the directory's writing task broke off");
         }
+        self.checkpoints.stop().await;
         self.readers.close().await;
     }
 
     /// How many commits the writer made since the directory was opened; jobs that waited together
     /// shared one.
     pub fn commits(&self) -> u64 {
-        self.writer.commits()
+        self.writer.commit_count().load(Ordering::Relaxed)
     }
 
     /// A snapshot to read from.
@@ -112,6 +122,7 @@ fn options(config: &DirectoryConfig) -> SqliteConnectOptions {
         .foreign_keys(true)
         .statement_cache_capacity(200)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("journal_size_limit", LOG_BYTES)
         .pragma("trusted_schema", "OFF")
         .thread_name(|number| format!("directory-{number}"))
         .disable_statement_logging()

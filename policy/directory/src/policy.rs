@@ -8,6 +8,7 @@ use portcullis_gate::{
 };
 use portcullis_model::{AccountId, VirtualPath};
 
+use crate::administer::log;
 use crate::open::Directory;
 use crate::times::millis;
 use crate::{accounts, folders, outbox, views};
@@ -97,6 +98,6 @@ impl PolicyStore for Directory {
     }
 
     async fn query(&self, query: AdminQuery) -> Result<AdminOutcome, AdminError> {
-        self.answer(query).await
+        self.answer(query).await.inspect_err(log)
     }
 }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::chain::{self, Head, Row};
-use crate::error::During;
+use crate::error::{During, Full};
 use crate::refusals::Refusals;
 use crate::space::Space;
 
@@ -206,9 +206,9 @@ impl Writer {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// How many commits there were since the start.
-    pub(crate) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+    /// Counts the commits since the start.
+    pub(crate) fn commit_count(&self) -> Arc<AtomicU64> {
+        self.commits.clone()
     }
 
     /// Stores what is queued and ends the task. Later calls fail.
@@ -533,21 +533,5 @@ async fn sleep_until(wake: Option<Instant>) {
     match wake {
         Some(wake) => tokio::time::sleep_until(wake).await,
         None => std::future::pending().await,
-    }
-}
-
-/// An error with its causes.
-struct Full<'e>(&'e StoreError);
-
-impl std::fmt::Display for Full<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use std::error::Error as _;
-        write!(f, "{}", self.0)?;
-        let mut cause = self.0.source().and_then(std::error::Error::source);
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
     }
 }
