@@ -5,8 +5,9 @@
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, OpenFile, StorageError};
@@ -14,12 +15,16 @@ use portcullis_model::VirtualPath;
 use rustix::fs::{fchmod, fdatasync, fsync, ftruncate, futimens};
 use rustix::io::{self, Errno, ReadWriteFlags};
 
-use crate::error::{Result, changing, lost_task, reading};
+use crate::error::{Result, changing, off, reading};
 use crate::meta::{self, Stat};
 use crate::tree::Tree;
 
 /// After so many written bytes a writeback is started.
 const WRITEBACK_EVERY: u64 = 32 * 1024 * 1024;
+/// A write into memory that takes longer was held back by the kernel, because the disk is behind.
+const HELD_BACK: Duration = Duration::from_millis(2);
+/// So many writes are then done off the async threads before one is tried where it is called.
+const PATIENCE: u32 = 256;
 
 /// An open regular file.
 pub(crate) struct Body {
@@ -31,6 +36,8 @@ pub(crate) struct Body {
     in_memory: bool,
     /// The file system cannot say whether a read would wait.
     may_wait: AtomicBool,
+    /// Writes that are still to be done off the async threads.
+    patience: AtomicU32,
     early: Option<Early>,
 }
 
@@ -55,6 +62,7 @@ impl Body {
             path,
             in_memory,
             may_wait: AtomicBool::new(false),
+            patience: AtomicU32::new(0),
             early: early.then(Early::default),
         }
     }
@@ -110,7 +118,32 @@ impl Body {
         read_full(self.file.as_fd(), offset, buffer).map_err(reading("read", self.path.as_str()))
     }
 
-    /// Writes all of `data`; into memory, so that it waits only where the kernel holds writers back.
+    /// Does a step that writes `data`: where it is called, as writes only go into memory; off the
+    /// async threads while the kernel holds writers back.
+    pub(crate) async fn paced<T: Send + 'static>(
+        &self,
+        data: &[u8],
+        write: impl FnOnce(&[u8]) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.in_memory {
+            return write(data);
+        }
+        let patience = self.patience.load(Ordering::Relaxed);
+        if patience > 0 {
+            // Two at once may count one down together: it is only a measure.
+            self.patience.store(patience - 1, Ordering::Relaxed);
+            let own = data.to_vec();
+            return off(move || write(&own)).await;
+        }
+        let started = Instant::now();
+        let done = write(data);
+        if started.elapsed() > HELD_BACK {
+            self.patience.store(PATIENCE, Ordering::Relaxed);
+        }
+        done
+    }
+
+    /// Writes all of `data`.
     pub(crate) fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
         write_full(self.file.as_fd(), offset, data).map_err(changing("write", self.path.as_str()))
     }
@@ -255,7 +288,9 @@ impl OpenFile for LocalFile {
     }
 
     async fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        self.body.write(offset, data)?;
+        let body = self.body.clone();
+        let write = move |data: &[u8]| body.write(offset, data);
+        self.body.paced(data, write).await?;
         self.body.wrote(data.len());
         Ok(())
     }
@@ -282,9 +317,7 @@ pub(crate) async fn sync(body: &Arc<Body>) -> Result<()> {
         return Ok(());
     }
     let body = body.clone();
-    tokio::task::spawn_blocking(move || body.sync(true))
-        .await
-        .map_err(lost_task)?
+    off(move || body.sync(true)).await
 }
 
 /// Reads into a buffer of its own off the async threads, because the caller's may vanish meanwhile.
@@ -293,13 +326,11 @@ pub(crate) async fn waiting_read(
     read: impl FnOnce(&mut [u8]) -> Result<usize> + Send + 'static,
 ) -> Result<usize> {
     let mut own = vec![0; buffer.len()];
-    let (own, count) = tokio::task::spawn_blocking(move || {
-        let count = read(&mut own);
-        (own, count)
+    let (own, count) = off(move || {
+        let count = read(&mut own)?;
+        Ok((own, count))
     })
-    .await
-    .map_err(lost_task)?;
-    let count = count?;
+    .await?;
     match (buffer.get_mut(..count), own.get(..count)) {
         (Some(to), Some(from)) => to.copy_from_slice(from),
         _ => return Err(StorageError::Io(Errno::IO.into())),

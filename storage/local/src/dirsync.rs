@@ -11,7 +11,7 @@ use portcullis_gate::FileIdentity;
 use rustix::fs::fsync;
 use tokio::sync::Semaphore;
 
-use crate::error::{Result, changing, lost_task};
+use crate::error::{Result, changing, off};
 use crate::tree::{Place, reopen_folder};
 
 /// Who waits for one folder.
@@ -64,10 +64,7 @@ impl FolderSyncs {
         #[cfg(test)]
         self.made.fetch_add(1, Ordering::Relaxed);
         let Changed { handle, place, .. } = changed;
-        tokio::task::spawn_blocking(move || fsync(handle))
-            .await
-            .map_err(lost_task)?
-            .map_err(changing("sync folder", &place))?;
+        off(move || fsync(handle).map_err(changing("sync folder", &place))).await?;
         waiting.folder.done.fetch_max(covers, Ordering::AcqRel);
         drop(turn);
         Ok(())

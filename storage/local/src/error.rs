@@ -1,4 +1,4 @@
-//! From the kernel's answers to the port's errors.
+//! From the kernel's answers to the port's errors, and where waiting calls run.
 //!
 //! INVARIANT: a link, or a name that would lead out of the root, reads as *not found*.
 
@@ -53,7 +53,11 @@ fn other(errno: Errno, what: &str, place: &str) -> StorageError {
     StorageError::Io(errno.into())
 }
 
-/// A task that was to do blocking work did not end by itself.
-pub(crate) fn lost_task(error: tokio::task::JoinError) -> StorageError {
-    StorageError::Io(std::io::Error::other(error))
+/// Does what may wait for a disk off the async threads. It is done to its end, even where the
+/// caller goes away meanwhile.
+pub(crate) async fn off<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StorageError::Io(std::io::Error::other(error)))?
 }

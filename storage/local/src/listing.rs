@@ -7,6 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use portcullis_gate::{Entry, EntryKind, FileIdentity, Listing, StorageError};
@@ -14,7 +15,7 @@ use portcullis_model::{AccountId, FileName, VirtualPath};
 use rustix::fs::{Dir, DirEntry, FileType};
 use rustix::io::Errno;
 
-use crate::error::{Result, lost_task, reading};
+use crate::error::{Result, off, reading};
 use crate::forms::{Forms, stands};
 use crate::meta;
 use crate::names::{self, Reserved};
@@ -22,8 +23,10 @@ use crate::tree::Tree;
 
 /// Batches up to here are read at once; greater ones off the async threads.
 const INLINE: usize = 128;
-/// So many entries are looked at for one batch before the rest is done off the async threads.
+/// So many entries are looked at for one batch, and for so long, before the rest is done off the
+/// async threads: the folder may hold much that is not shown, and the disk may be slow.
 const LOOKS: usize = 1_024;
+const LONG: Duration = Duration::from_millis(2);
 
 /// A listing under way.
 pub(crate) struct LocalListing {
@@ -42,6 +45,8 @@ struct Reader {
     /// Taken from the folder and not yet looked at.
     waiting: Option<DirEntry>,
     hidden: u64,
+    /// The disk keeps a batch waiting.
+    slow: bool,
 }
 
 /// Why a batch stopped.
@@ -79,6 +84,7 @@ impl LocalListing {
             forms,
             waiting,
             hidden,
+            slow: false,
         };
         Ok(LocalListing {
             reader: Some(reader),
@@ -90,12 +96,11 @@ impl LocalListing {
         work: impl FnOnce(&mut Reader) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let mut reader = self.reader.take().ok_or(StorageError::Unsupported)?;
-        let (reader, done) = tokio::task::spawn_blocking(move || {
+        let (reader, done) = off(move || {
             let done = work(&mut reader);
-            (reader, done)
+            Ok((reader, done))
         })
-        .await
-        .map_err(lost_task)?;
+        .await?;
         self.reader = Some(reader);
         done
     }
@@ -106,8 +111,8 @@ impl Listing for LocalListing {
     async fn next(&mut self, limit: usize) -> Result<Vec<Entry>> {
         let limit = limit.max(1);
         let mut batch = Vec::with_capacity(limit.min(INLINE));
-        if limit <= INLINE {
-            let reader = self.reader.as_mut().ok_or(StorageError::Unsupported)?;
+        let reader = self.reader.as_mut().ok_or(StorageError::Unsupported)?;
+        if limit <= INLINE && !reader.slow {
             match reader.fill(&mut batch, limit)? {
                 Stop::Full | Stop::End => return Ok(batch),
                 Stop::NeedsForms | Stop::Tired => {}
@@ -137,9 +142,14 @@ impl Reader {
     }
 
     fn fill(&mut self, batch: &mut Vec<Entry>, limit: usize) -> Result<Stop> {
+        let started = Instant::now();
         for _ in 0..LOOKS {
             if batch.len() >= limit {
                 return Ok(Stop::Full);
+            }
+            if started.elapsed() > LONG {
+                self.slow = true;
+                return Ok(Stop::Tired);
             }
             let Some(entry) = self.waiting.take().map(Ok).or_else(|| self.folder.read()) else {
                 self.report_hidden();

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::body::{Body, read_full, write_full};
-use crate::error::{Result, changing, lost_task, reading};
+use crate::error::{Result, changing, reading};
 use crate::ranges::Ranges;
 use crate::uploads::Live;
 
@@ -61,43 +61,20 @@ impl Merge {
         self.state().size
     }
 
-    /// Writes, and copies the rest of the old content in where the list of ranges grows long.
-    pub(crate) async fn write(
-        self: &Arc<Self>,
-        body: &Arc<Body>,
-        live: &Arc<Live>,
-        offset: u64,
-        data: &[u8],
-    ) -> Result<()> {
-        let turn = self.turn().await?;
-        live.check()?;
-        body.write(offset, data)?;
-        let ranges = {
-            let mut state = self.state();
-            let end = offset.saturating_add(data.len() as u64);
-            if !data.is_empty() {
-                state.written.add(offset, end);
-                state.size = state.size.max(end);
-            }
-            state.written.len()
-        };
-        if ranges <= MAX_RANGES {
-            return Ok(());
+    /// Notes what was written. Answers whether the list of ranges has grown so long that the rest
+    /// of the old content is to be copied in.
+    pub(crate) fn wrote(&self, offset: u64, count: usize) -> bool {
+        let mut state = self.state();
+        let end = offset.saturating_add(count as u64);
+        if count > 0 {
+            state.written.add(offset, end);
+            state.size = state.size.max(end);
         }
-        let (merge, body, live) = (self.clone(), body.clone(), live.clone());
-        tokio::task::spawn_blocking(move || {
-            // Held here, so that it is kept where the caller goes away.
-            let _turn = turn;
-            merge.copy_old(&body, &live)
-        })
-        .await
-        .map_err(lost_task)?
+        state.written.len() > MAX_RANGES
     }
 
     /// Cuts, or extends with zeros.
-    pub(crate) async fn resize(&self, body: &Body, live: &Live, size: u64) -> Result<()> {
-        let _turn = self.turn().await?;
-        live.check()?;
+    pub(crate) fn resize(&self, body: &Body, size: u64) -> Result<()> {
         let staged = body.metadata()?.size;
         body.cut(size.min(staged))?;
         let mut state = self.state();
@@ -137,14 +114,15 @@ impl Merge {
         body.cut(size)
     }
 
-    /// Keeps writers out for as long as the permit lives.
+    /// Whoever changes the bytes takes a turn, and keeps the others out for as long as it lives.
     pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit> {
         // The semaphore is never closed.
         let turn = self.turn.clone().acquire_owned().await;
         turn.map_err(|_| portcullis_gate::StorageError::Unsupported)
     }
 
-    fn copy_old(&self, body: &Body, live: &Live) -> Result<()> {
+    /// Copies in what shows through of the old content.
+    pub(crate) fn copy_old(&self, body: &Body, live: &Live) -> Result<()> {
         let (parts, old_until) = {
             let state = self.state();
             (state.written.parts(0, state.old_until), state.old_until)

@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, StorageError};
 use portcullis_model::{AccountId, VirtualPath};
@@ -15,11 +15,11 @@ use rustix::fs::{
 use rustix::io::{self, Errno};
 
 use crate::dirsync::Changed;
-use crate::error::{Result, changing, lost_task, reading};
+use crate::error::{Result, changing, off, reading};
 use crate::meta::{self, Stat};
 use crate::steps::reached;
 use crate::tree::Place;
-use crate::upload::Upload;
+use crate::upload::Staging;
 
 /// What stands at the target before.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) enum How {
 
 /// Gives the bytes their name.
 pub(crate) async fn publish(
-    upload: &Upload,
+    upload: &Arc<Staging>,
     (path, account): (&VirtualPath, AccountId),
     how: How,
     durability: Durability,
@@ -42,58 +42,48 @@ pub(crate) async fn publish(
         return Err(StorageError::Unsupported);
     }
     upload.check_open()?;
-    let tree = upload.tree.clone();
-    tree.look_up(path).await;
     // Writers that mix old and new content are kept out from here on.
-    let _turn = match &upload.merge {
-        Some(merge) => Some(merge.turn().await?),
-        None => None,
-    };
+    let turn = upload.turn().await?;
     let durable = durability == Durability::OnClose && !upload.body.in_memory();
-    prepare(upload, how, durable).await?;
-    reached("prepared");
-    let changed = name(upload, &tree.place(path)?, how, durable)?;
+    let here = upload.tree.is_quick(path) && upload.merge.is_none();
+    let steps = {
+        let upload = upload.clone();
+        move || {
+            let _turn = turn;
+            prepare(&upload, how, durable)?;
+            reached("prepared");
+            name(&upload, how, durable)
+        }
+    };
+    let changed = if here { steps()? } else { off(steps).await? };
     reached("named");
     if let Some(changed) = changed {
-        tree.syncs.sync(changed).await?;
+        upload.tree.syncs.sync(changed).await?;
     }
     upload.body.metadata()
 }
 
-/// Makes the staged file whole, with its attributes, and durable; all that may wait.
-async fn prepare(upload: &Upload, how: How, durable: bool) -> Result<()> {
+/// Makes the staged file whole, with its attributes, and durable; all that may take long.
+fn prepare(upload: &Staging, how: How, durable: bool) -> Result<()> {
     let chosen = upload.chosen();
-    let old = match how {
-        How::Over(expected) => Some(old_file(upload, expected)?),
-        How::New => None,
-    };
-    if upload.merge.is_none() && !durable {
-        return old.map_or(Ok(()), |old| keep_mode(upload.body.handle(), &old, &chosen));
+    if let How::Over(expected) = how {
+        let old = old_file(upload, expected)?;
+        keep_mode(upload.body.handle(), &old, &chosen)?;
     }
-    let (body, merge, live) = (
-        upload.body.clone(),
-        upload.merge.clone(),
-        upload.live.clone(),
-    );
-    tokio::task::spawn_blocking(move || {
-        if let Some(merge) = &merge {
-            merge.complete(&body, &live)?;
-            reached("merged");
-        }
-        if let Some(old) = &old {
-            keep_mode(body.handle(), old, &chosen)?;
-        }
-        if merge.is_some() {
-            body.set_mode_and_times(&chosen)?;
-        }
-        if durable { body.sync(false) } else { Ok(()) }
-    })
-    .await
-    .map_err(lost_task)?
+    if let Some(merge) = &upload.merge {
+        merge.complete(&upload.body, &upload.live)?;
+        upload.body.set_mode_and_times(&chosen)?;
+        reached("merged");
+    }
+    if durable {
+        upload.body.sync(false)
+    } else {
+        Ok(())
+    }
 }
 
 /// The file that is to be replaced, if it is still the expected one.
-fn old_file(upload: &Upload, expected: FileIdentity) -> Result<Stat> {
+fn old_file(upload: &Staging, expected: FileIdentity) -> Result<Stat> {
     let path = upload.body.path();
     let stat = upload.tree.place(path)?.stat()?;
     stat.filter(|stat| meta::identity(stat) == expected)
@@ -116,16 +106,13 @@ fn keep_mode(staged: BorrowedFd<'_>, old: &Stat, chosen: &NewAttributes) -> Resu
 }
 
 /// The one step. Answers which folder changed, where that must be made durable.
-fn name(upload: &Upload, place: &Place<'_>, how: How, durable: bool) -> Result<Option<Changed>> {
-    // The folder may have been moved away, and another one made in its place.
-    if place.folder_identity()? != upload.key.folder {
-        return Err(StorageError::NotFound);
-    }
+fn name(upload: &Staging, how: How, durable: bool) -> Result<Option<Changed>> {
+    let place = upload.tree.place(upload.body.path())?;
     if place.clash {
         return Err(StorageError::AlreadyExists);
     }
     let changed = if durable {
-        Some(Changed::folder_of(place)?)
+        Some(Changed::folder_of(&place)?)
     } else {
         None
     };
@@ -135,10 +122,10 @@ fn name(upload: &Upload, place: &Place<'_>, how: How, durable: bool) -> Result<O
     }
     upload.tree.uploads.finish(&upload.key, &upload.live, || {
         let staged = &*upload.key.staged;
-        still_ours(upload, place, staged)?;
+        still_ours(upload, &place, staged)?;
         match how {
-            How::New => move_in(place, staged),
-            How::Over(expected) => swap_in(place, staged, expected),
+            How::New => move_in(&place, staged),
+            How::Over(expected) => swap_in(&place, staged, expected),
         }
     })?;
     *open = false;
@@ -146,8 +133,9 @@ fn name(upload: &Upload, place: &Place<'_>, how: How, durable: bool) -> Result<O
     Ok(changed)
 }
 
-/// Whether the reserved name still leads to the bytes that were written.
-fn still_ours(upload: &Upload, place: &Place<'_>, staged: &OsStr) -> Result<()> {
+/// Whether the reserved name still leads to the bytes that were written: the folder may have been
+/// moved away, and another one made in its place.
+fn still_ours(upload: &Staging, place: &Place<'_>, staged: &OsStr) -> Result<()> {
     let mine = upload.body.identity();
     match meta::at(&place.folder, staged) {
         Ok(stat) if meta::identity(&stat) == mine => Ok(()),
@@ -198,6 +186,7 @@ fn swap_in(place: &Place<'_>, staged: &OsStr, expected: FileIdentity) -> Result<
     if !stands(name)? {
         return Err(StorageError::Changed);
     }
+    reached("looked");
     match renameat_with(folder, staged, folder, name, RenameFlags::EXCHANGE) {
         Ok(()) => {}
         // Without it, the look above is all there is.
@@ -220,6 +209,7 @@ fn swap_in(place: &Place<'_>, staged: &OsStr, expected: FileIdentity) -> Result<
 
 /// Someone put another file there between the look and the exchange: it gets its name back.
 fn put_back(folder: BorrowedFd<'_>, staged: &OsStr, name: &OsStr) -> io::Result<()> {
+    reached("unexpected");
     match renameat_with(folder, staged, folder, name, RenameFlags::EXCHANGE) {
         // And someone removed the new version from under the name.
         Err(Errno::NOENT) => rename_new(folder, staged, folder, name),
@@ -228,7 +218,15 @@ fn put_back(folder: BorrowedFd<'_>, staged: &OsStr, name: &OsStr) -> io::Result<
 }
 
 /// Throws the bytes away.
-pub(crate) fn discard(upload: &Upload) -> Result<()> {
+pub(crate) async fn discard(upload: &Arc<Staging>) -> Result<()> {
+    if upload.tree.is_quick(upload.body.path()) {
+        return discard_now(upload);
+    }
+    let upload = upload.clone();
+    off(move || discard_now(&upload)).await
+}
+
+fn discard_now(upload: &Staging) -> Result<()> {
     upload.check_open()?;
     let mut open = upload.open.write().unwrap_or_else(PoisonError::into_inner);
     if !*open {
@@ -236,10 +234,6 @@ pub(crate) fn discard(upload: &Upload) -> Result<()> {
     }
     let place = upload.tree.place(upload.body.path())?;
     upload.tree.uploads.finish(&upload.key, &upload.live, || {
-        if place.folder_identity()? != upload.key.folder {
-            // The folder was moved; the purge will find the partial there.
-            return Ok(());
-        }
         still_ours(upload, &place, &upload.key.staged)?;
         unlinkat(&place.folder, &*upload.key.staged, AtFlags::empty())
             .map_err(changing("discard", place.path.as_str()))

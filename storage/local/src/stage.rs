@@ -15,7 +15,7 @@ use crate::merge::Merge;
 use crate::meta::{self, Stat};
 use crate::names;
 use crate::tree::{Place, SAFE, Tree, require_file};
-use crate::upload::Upload;
+use crate::upload::{Staging, Upload};
 use crate::uploads::UploadKey;
 
 /// Begins an upload beside its target.
@@ -31,7 +31,7 @@ pub(crate) fn stage(
     }
     let standing = standing(&place)?;
     let merge = match (from, &standing) {
-        (StageFrom::Existing, Some((_, identity))) => Some(Arc::new(over(&place, *identity)?)),
+        (StageFrom::Existing, Some((_, identity))) => Some(over(&place, *identity)?),
         (StageFrom::Existing, None) => return Err(StorageError::NotFound),
         (StageFrom::Empty | StageFrom::Partial, _) => None,
     };
@@ -48,7 +48,7 @@ pub(crate) fn stage(
         }
         create(tree, &place, &key.staged)
     })?;
-    Ok(Upload {
+    let staging = Staging {
         body: Arc::new(Body::new(tree, file, &stat, path.clone())),
         tree: tree.clone(),
         account,
@@ -58,6 +58,9 @@ pub(crate) fn stage(
         _standing: standing.map(|(handle, _)| handle),
         open: RwLock::new(true),
         chosen: Mutex::new(NewAttributes::default()),
+    };
+    Ok(Upload {
+        staging: Arc::new(staging),
     })
 }
 

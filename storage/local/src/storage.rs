@@ -1,7 +1,8 @@
 //! The port, served from a folder of the host.
 //!
-//! Calls whose cost is a few system calls run where they are called; what waits for a disk (syncs,
-//! reads that miss the cache, walks, great batches) runs off the async threads.
+//! What the kernel answers from memory runs where it is called; what may wait for a disk (changes
+//! of names, looks and reads that miss the cache, syncs, walks, great batches) runs off the async
+//! threads, so that a slow disk holds up nobody's cut.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -20,7 +21,7 @@ use rustix::fs::{Advice, OFlags, fadvise, fstatvfs};
 use crate::body::{Body, LocalFile};
 use crate::config::{LocalConfig, OpenError};
 use crate::dirsync::Changed;
-use crate::error::{Result, lost_task, reading};
+use crate::error::{Result, off, reading};
 use crate::hidden::{self, HiddenEntry};
 use crate::listing::LocalListing;
 use crate::tree::{Place, Tree, require_file};
@@ -103,6 +104,19 @@ impl LocalStorage {
         hidden::find(&self.tree, limit)
     }
 
+    /// Does a step where it is called, if that is known to be quick, else off the async threads.
+    async fn run<T: Send + 'static>(
+        &self,
+        quick: bool,
+        step: impl FnOnce(&LocalStorage) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if quick {
+            return step(self);
+        }
+        let this = self.clone();
+        off(move || step(&this)).await
+    }
+
     /// Makes changes of names durable, where the config asks for it (rule U9).
     async fn settle(&self, changed: impl IntoIterator<Item = Changed>) -> Result<()> {
         for folder in changed {
@@ -160,51 +174,54 @@ impl LocalStorage {
 #[async_trait]
 impl Storage for LocalStorage {
     async fn stat(&self, permit: Permit<p::Stat>) -> Result<Option<Metadata>> {
-        self.tree.look_up(permit.path()).await;
-        self.stat_now(permit.path())
+        let path = permit.path().clone();
+        let known = self.tree.is_known(&path);
+        self.run(known, move |this| this.stat_now(&path)).await
     }
 
     async fn stat_partial(&self, permit: Permit<p::Stat>) -> Result<Option<Metadata>> {
-        if permit.path().is_root() {
+        let (path, account) = (permit.path().clone(), permit.account());
+        if path.is_root() {
             return Ok(None);
         }
-        self.tree.look_up(permit.path()).await;
-        match self.tree.place(permit.path()) {
-            Ok(place) => change::stat_partial(&self.tree, &place, permit.account()),
+        let known = self.tree.is_known(&path);
+        self.run(known, move |this| match this.tree.place(&path) {
+            Ok(place) => change::stat_partial(&this.tree, &place, account),
             Err(StorageError::NotFound | StorageError::NotAFolder) => Ok(None),
             Err(error) => Err(error),
-        }
+        })
+        .await
     }
 
     async fn list(&self, permit: Permit<p::List>) -> Result<Box<dyn Listing>> {
-        let path = permit.path();
-        self.tree.look_up(path).await;
-        let folder = self.tree.folder(path, OFlags::RDONLY)?;
-        let tree = self.tree.clone();
-        Ok(Box::new(LocalListing::new(
-            tree,
-            permit.account(),
-            path.clone(),
-            folder,
-        )?))
+        let (path, account) = (permit.path().clone(), permit.account());
+        let known = self.tree.is_known(&path);
+        let listing = self.run(known, move |this| {
+            let folder = this.tree.folder(&path, OFlags::RDONLY)?;
+            LocalListing::new(this.tree.clone(), account, path, folder)
+        });
+        Ok(Box::new(listing.await?))
     }
 
     async fn open_read(&self, permit: Permit<p::Read>) -> Result<Box<dyn OpenFile>> {
-        self.tree.look_up(permit.path()).await;
-        let body = self.open_file(permit.path(), OFlags::RDONLY)?;
-        // A mere hint: greater read-ahead.
-        let _ = fadvise(body.handle(), 0, None, Advice::Sequential);
-        Ok(Box::new(LocalFile {
-            body: Arc::new(body),
-        }))
+        let path = permit.path().clone();
+        let known = self.tree.is_known(&path);
+        let body = self.run(known, move |this| {
+            let body = this.open_file(&path, OFlags::RDONLY)?;
+            // A mere hint: greater read-ahead.
+            let _ = fadvise(body.handle(), 0, None, Advice::Sequential);
+            Ok(Arc::new(body))
+        });
+        Ok(Box::new(LocalFile { body: body.await? }))
     }
 
     async fn open_modify(&self, permit: Permit<p::Modify>) -> Result<Box<dyn OpenFile>> {
-        self.tree.look_up(permit.path()).await;
-        let body = self.open_file(permit.path(), OFlags::RDWR)?;
-        Ok(Box::new(LocalFile {
-            body: Arc::new(body),
-        }))
+        let path = permit.path().clone();
+        let known = self.tree.is_known(&path);
+        let body = self.run(known, move |this| {
+            this.open_file(&path, OFlags::RDWR).map(Arc::new)
+        });
+        Ok(Box::new(LocalFile { body: body.await? }))
     }
 
     async fn stage(
@@ -212,9 +229,12 @@ impl Storage for LocalStorage {
         permit: Permit<p::Stage>,
         from: StageFrom,
     ) -> Result<Box<dyn StagedFile>> {
-        self.tree.look_up(permit.path()).await;
-        let upload = stage::stage(&self.tree, permit.path(), permit.account(), from)?;
-        Ok(Box::new(upload))
+        let (path, account) = (permit.path().clone(), permit.account());
+        let quick = self.tree.is_quick(&path);
+        let upload = self.run(quick, move |this| {
+            stage::stage(&this.tree, &path, account, from)
+        });
+        Ok(Box::new(upload.await?))
     }
 
     async fn set_attributes(
@@ -222,38 +242,45 @@ impl Storage for LocalStorage {
         permit: Permit<p::SetAttributes>,
         attributes: NewAttributes,
     ) -> Result<()> {
-        self.tree.look_up(permit.path()).await;
-        change::set_attributes(&self.tree, permit.path(), &attributes)
+        let path = permit.path().clone();
+        let quick = self.tree.is_quick(&path);
+        self.run(quick, move |this| {
+            change::set_attributes(&this.tree, &path, &attributes)
+        })
+        .await
     }
 
     async fn make_dir(&self, permit: Permit<p::MakeDir>) -> Result<Metadata> {
-        let path = permit.path();
+        let path = permit.path().clone();
         if path.is_root() {
             return Err(StorageError::AlreadyExists);
         }
-        self.tree.look_up(path).await;
-        let (made, changed) = {
-            let place = self.tree.place(path)?;
-            (
-                change::make_dir(&self.tree, &place)?,
-                self.to_settle(&place)?,
-            )
-        };
+        let quick = self.tree.is_quick(&path);
+        let made = self.run(quick, move |this| {
+            let place = this.tree.place(&path)?;
+            let made = change::make_dir(&this.tree, &place)?;
+            Ok((made, this.to_settle(&place)?))
+        });
+        let (made, changed) = made.await?;
         self.settle(changed).await?;
         Ok(made)
     }
 
     async fn remove_file(&self, permit: Permit<p::RemoveFile>) -> Result<()> {
-        self.tree.look_up(permit.path()).await;
-        let (large, changed) = {
-            let place = self.tree.place(permit.path())?;
-            let large = change::remove_file(&self.tree, &place, permit.account())?;
-            (large, self.to_settle(&place)?)
-        };
+        let (path, account) = (permit.path().clone(), permit.account());
+        let quick = self.tree.is_quick(&path);
+        let removed = self.run(quick, move |this| {
+            let place = this.tree.place(&path)?;
+            let large = change::remove_file(&this.tree, &place, account)?;
+            Ok((large, this.to_settle(&place)?))
+        });
+        let (large, changed) = removed.await?;
         if let Some(large) = large {
-            tokio::task::spawn_blocking(move || drop(large))
-                .await
-                .map_err(lost_task)?;
+            off(move || {
+                drop(large);
+                Ok(())
+            })
+            .await?;
         }
         self.settle(changed).await
     }
@@ -263,21 +290,21 @@ impl Storage for LocalStorage {
         if path.is_root() {
             return Err(StorageError::Unsupported);
         }
-        self.tree.look_up(&path).await;
-        let (removed, changed) = {
-            let place = self.tree.place(&path)?;
-            let changed = self.to_settle(&place)?;
-            (change::remove_dir(&self.tree, &place, false), changed)
+        let remove = |partials_too| {
+            let path = path.clone();
+            move |this: &LocalStorage| {
+                let place = this.tree.place(&path)?;
+                let changed = this.to_settle(&place)?;
+                change::remove_dir(&this.tree, &place, partials_too)?;
+                Ok(changed)
+            }
         };
-        if matches!(removed, Err(StorageError::NotEmpty)) {
-            let tree = self.tree.clone();
-            let work = move || change::remove_dir(&tree, &tree.place(&path)?, true);
-            tokio::task::spawn_blocking(work)
-                .await
-                .map_err(lost_task)??;
-        } else {
-            removed?;
-        }
+        let removed = self.run(self.tree.is_quick(&path), remove(false)).await;
+        let changed = match removed {
+            // Perhaps it holds only partials; there may be many.
+            Err(StorageError::NotEmpty) => self.run(false, remove(true)).await?,
+            removed => removed?,
+        };
         self.settle(changed).await
     }
 
@@ -287,39 +314,43 @@ impl Storage for LocalStorage {
         to: Permit<p::RenameTo>,
         replace: bool,
     ) -> Result<()> {
-        let (old, new) = (from.path(), to.path());
+        let (old, new) = (from.path().clone(), to.path().clone());
         if old.is_root() || new.is_root() {
             return Err(StorageError::Unsupported);
         }
-        self.tree.look_up(old).await;
-        self.tree.look_up(new).await;
-        let changed = {
-            let (from, to) = (self.tree.place(old)?, self.tree.place(new)?);
-            change::rename(&self.tree, &from, &to, replace)?;
+        let quick = self.tree.is_quick(&old) && self.tree.is_quick(&new);
+        let renamed = self.run(quick, move |this| {
+            let (from, to) = (this.tree.place(&old)?, this.tree.place(&new)?);
+            change::rename(&this.tree, &from, &to, replace)?;
             let same = from.folder_identity()? == to.folder_identity()?;
-            let source = if same { None } else { self.to_settle(&from)? };
-            [self.to_settle(&to)?, source]
-        };
+            let source = if same { None } else { this.to_settle(&from)? };
+            Ok([this.to_settle(&to)?, source])
+        });
+        let changed = renamed.await?;
         self.settle(changed.into_iter().flatten()).await
     }
 
     async fn space(&self, permit: Permit<p::Space>) -> Result<Space> {
-        let path = permit.path();
-        self.tree.look_up(path).await;
-        let folder = self.tree.folder(path, OFlags::PATH)?;
-        let volume = fstatvfs(&folder).map_err(reading("statvfs", path.as_str()))?;
-        Ok(Space {
-            total: volume.f_blocks.saturating_mul(volume.f_frsize),
-            free: volume.f_bavail.saturating_mul(volume.f_frsize),
-            files: volume.f_files,
-            free_files: volume.f_favail,
+        let path = permit.path().clone();
+        let quick = self.tree.is_quick(&path);
+        self.run(quick, move |this| {
+            let folder = this.tree.folder(&path, OFlags::PATH)?;
+            let volume = fstatvfs(&folder).map_err(reading("statvfs", path.as_str()))?;
+            Ok(Space {
+                total: volume.f_blocks.saturating_mul(volume.f_frsize),
+                free: volume.f_bavail.saturating_mul(volume.f_frsize),
+                files: volume.f_files,
+                free_files: volume.f_favail,
+            })
         })
+        .await
     }
 
     async fn purge_partials(&self, older_than: SystemTime, gone: &[AccountId]) -> Result<u64> {
-        let (tree, gone) = (self.tree.clone(), gone.to_vec());
-        tokio::task::spawn_blocking(move || purge::purge(&tree, older_than, &gone))
-            .await
-            .map_err(lost_task)?
+        let gone = gone.to_vec();
+        self.run(false, move |this| {
+            purge::purge(&this.tree, older_than, &gone)
+        })
+        .await
     }
 }

@@ -21,6 +21,7 @@ use crate::{LocalConfig, LocalStorage};
 
 mod contract;
 mod crash;
+mod exchange;
 mod forms;
 mod host;
 mod links;

@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use portcullis_gate::{FileIdentity, StorageError};
@@ -171,15 +170,23 @@ impl Tree {
         self.in_memory == Some(meta::volume(stat))
     }
 
-    /// Reads, off the async threads, the folders whose names the path needs in other forms, so
-    /// that the call after it finds them known. What fails here fails there again.
-    pub(crate) async fn look_up(self: &Arc<Self>, path: &VirtualPath) {
-        if path.as_str().is_ascii() {
-            return;
+    /// Whether any call about the path is over at once: no disk, and no folder that must be read
+    /// for the form of a name.
+    pub(crate) fn is_quick(&self, path: &VirtualPath) -> bool {
+        self.in_memory.is_some() && path.as_str().is_ascii()
+    }
+
+    /// Whether a look at the path is over at once, because the kernel has it in memory.
+    pub(crate) fn is_known(&self, path: &VirtualPath) -> bool {
+        if !path.as_str().is_ascii() || self.in_memory.is_some() {
+            return self.is_quick(path);
         }
-        let (tree, path) = (self.clone(), path.clone());
-        let looked = tokio::task::spawn_blocking(move || tree.place(&path).map(drop)).await;
-        drop(looked);
+        let relative = if path.is_root() { "." } else { path.relative() };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let cached = BENEATH | ResolveFlags::CACHED;
+        // Linux before 5.12 refuses the flag: the call then takes a turn off the async threads.
+        let answer = openat2(&self.root, relative, flags, Mode::empty(), cached);
+        !matches!(answer, Err(Errno::AGAIN | Errno::INVAL))
     }
 
     /// The last name of a path, in NFC.

@@ -12,23 +12,24 @@ use portcullis_gate::{
     permits as p,
 };
 use portcullis_model::AccountId;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::{Body, sync, waiting_read};
-use crate::error::Result;
+use crate::error::{Result, off};
 use crate::merge::Merge;
 use crate::publish::{self, How};
 use crate::tree::Tree;
 use crate::uploads::{Live, UploadKey};
 
-/// Bytes on their way to a name.
-pub(crate) struct Upload {
+/// One upload, shared with the steps that run off the async threads.
+pub(crate) struct Staging {
     pub(crate) tree: Arc<Tree>,
     pub(crate) account: AccountId,
     pub(crate) key: UploadKey,
     pub(crate) live: Arc<Live>,
     pub(crate) body: Arc<Body>,
     /// The old content beneath, for a new version that keeps what is not written.
-    pub(crate) merge: Option<Arc<Merge>>,
+    pub(crate) merge: Option<Merge>,
     /// Holds what stood at the target, so that its number is not given to another file meanwhile.
     pub(crate) _standing: Option<OwnedFd>,
     /// Whether the bytes still may change.
@@ -37,7 +38,7 @@ pub(crate) struct Upload {
     pub(crate) chosen: Mutex<NewAttributes>,
 }
 
-impl Upload {
+impl Staging {
     /// Leave to change the bytes; publishing waits for those who have it.
     fn changing(&self) -> Result<RwLockReadGuard<'_, bool>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
@@ -59,70 +60,101 @@ impl Upload {
     pub(crate) fn chosen(&self) -> NewAttributes {
         *self.chosen.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-#[async_trait]
-impl OpenFile for Upload {
-    fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize>> {
-        if self.merge.is_some() {
-            None
-        } else {
-            self.body.try_read(offset, buffer)
+    /// Writes; answers whether the old content is to be copied in now.
+    fn write(&self, offset: u64, data: &[u8]) -> Result<bool> {
+        let _leave = self.changing()?;
+        self.body.write(offset, data)?;
+        let merge = self.merge.as_ref();
+        Ok(merge.is_some_and(|merge| merge.wrote(offset, data.len())))
+    }
+
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        match &self.merge {
+            Some(merge) => merge.read(&self.body, offset, buffer),
+            None => self.body.read(offset, buffer),
         }
     }
 
-    async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        if let Some(answer) = self.try_read_at(offset, buffer) {
-            return answer;
-        }
-        let (body, merge) = (self.body.clone(), self.merge.clone());
-        waiting_read(buffer, move |buffer| match merge {
-            Some(merge) => merge.read(&body, offset, buffer),
-            None => body.read(offset, buffer),
-        })
-        .await
-    }
-
-    async fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        if let Some(merge) = &self.merge {
-            self.check_open()?;
-            merge.write(&self.body, &self.live, offset, data).await?;
-        } else {
-            let _leave = self.changing()?;
-            self.body.write(offset, data)?;
-        }
-        self.body.wrote(data.len());
-        Ok(())
-    }
-
-    async fn metadata(&self) -> Result<Metadata> {
-        let mut metadata = self.body.metadata()?;
-        if let Some(merge) = &self.merge {
-            metadata.size = merge.size();
-        }
-        Ok(metadata)
-    }
-
-    async fn set_attributes(&self, attributes: NewAttributes) -> Result<()> {
-        self.check_open()?;
+    fn set(&self, attributes: &NewAttributes) -> Result<()> {
+        let _leave = self.changing()?;
         match (attributes.size, &self.merge) {
-            (Some(size), Some(merge)) => merge.resize(&self.body, &self.live, size).await?,
-            (Some(size), None) => {
-                let _leave = self.changing()?;
-                self.body.cut(size)?;
-            }
+            (Some(size), Some(merge)) => merge.resize(&self.body, size)?,
+            (Some(size), None) => self.body.cut(size)?,
             (None, _) => {}
         }
-        let _leave = self.changing()?;
-        self.body.set_mode_and_times(&attributes)?;
+        self.body.set_mode_and_times(attributes)?;
         let mut chosen = self.chosen.lock().unwrap_or_else(PoisonError::into_inner);
         chosen.mode = attributes.mode.or(chosen.mode);
         chosen.times = attributes.times.or(chosen.times);
         Ok(())
     }
 
+    /// The turn to change the bytes, where old and new content are mixed.
+    pub(crate) async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>> {
+        match &self.merge {
+            Some(merge) => merge.turn().await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Bytes on their way to a name, in the hands of their writer.
+pub(crate) struct Upload {
+    pub(crate) staging: Arc<Staging>,
+}
+
+#[async_trait]
+impl OpenFile for Upload {
+    fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize>> {
+        if self.staging.merge.is_some() {
+            return None;
+        }
+        self.staging.body.try_read(offset, buffer)
+    }
+
+    async fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        if let Some(answer) = self.try_read_at(offset, buffer) {
+            return answer;
+        }
+        let staging = self.staging.clone();
+        waiting_read(buffer, move |buffer| staging.read(offset, buffer)).await
+    }
+
+    async fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let turn = self.staging.turn().await?;
+        let staging = self.staging.clone();
+        // The turn goes along, so that it is kept where the caller goes away.
+        let write = move |data: &[u8]| Ok((staging.write(offset, data)?, turn));
+        let (crowded, turn) = self.staging.body.paced(data, write).await?;
+        if let (true, Some(turn)) = (crowded, turn) {
+            let staging = self.staging.clone();
+            off(move || {
+                let _turn = turn;
+                let merge = staging.merge.as_ref();
+                merge.map_or(Ok(()), |merge| merge.copy_old(&staging.body, &staging.live))
+            })
+            .await?;
+        }
+        self.staging.body.wrote(data.len());
+        Ok(())
+    }
+
+    async fn metadata(&self) -> Result<Metadata> {
+        let mut metadata = self.staging.body.metadata()?;
+        if let Some(merge) = &self.staging.merge {
+            metadata.size = merge.size();
+        }
+        Ok(metadata)
+    }
+
+    async fn set_attributes(&self, attributes: NewAttributes) -> Result<()> {
+        let _turn = self.staging.turn().await?;
+        self.staging.set(&attributes)
+    }
+
     async fn sync(&self) -> Result<()> {
-        sync(&self.body).await
+        sync(&self.staging.body).await
     }
 }
 
@@ -134,7 +166,7 @@ impl StagedFile for Upload {
         durability: Durability,
     ) -> Result<Metadata> {
         let place = (permit.path(), permit.account());
-        publish::publish(self, place, How::New, durability).await
+        publish::publish(&self.staging, place, How::New, durability).await
     }
 
     async fn publish_over(
@@ -144,18 +176,22 @@ impl StagedFile for Upload {
         durability: Durability,
     ) -> Result<Metadata> {
         let place = (permit.path(), permit.account());
-        publish::publish(self, place, How::Over(expected), durability).await
+        publish::publish(&self.staging, place, How::Over(expected), durability).await
     }
 
     async fn discard(&self) -> Result<()> {
-        publish::discard(self)
+        publish::discard(&self.staging).await
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // A copy under way for this upload sees it and stops; a later writer has a mark of its own.
-        self.live.end();
-        self.tree.uploads.leave(&self.key, &self.live);
+        // Steps under way for this upload see it and stop: a cut upload is never published. A later
+        // writer has a mark of its own.
+        self.staging.live.end();
+        self.staging
+            .tree
+            .uploads
+            .leave(&self.staging.key, &self.staging.live);
     }
 }
