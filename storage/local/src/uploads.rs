@@ -79,7 +79,8 @@ impl Uploads {
         Ok((live, made))
     }
 
-    /// Does the step that ends an upload, if it is still this writer's; afterwards nobody writes it.
+    /// Does the step that ends an upload, if it is still this writer's; afterwards nobody writes
+    /// it.
     pub(crate) fn finish<T>(
         &self,
         key: &UploadKey,

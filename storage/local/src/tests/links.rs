@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use portcullis_gate::{NewAttributes, StageFrom, StorageError};
 use portcullis_model::FileName;
-use portcullis_storage_contract::ANA;
+use portcullis_storage_contract::{ANA, Subject};
 use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
 use tempfile::TempDir;
 
-use super::{on_disk, open, subject};
+use super::{TestPermits, in_memory, on_disk, open, subject};
 use crate::{HiddenEntry, HiddenReason};
 
 const SECRET: &[u8] = b"outside the root";
@@ -48,7 +48,7 @@ async fn links_are_not_there() {
     let s = subject(&storage);
     assert_eq!(s.names("/").await, ["real"]);
     assert_eq!(storage.hidden_entries(), 7);
-    let links = [
+    for link in [
         "/out",
         "/up",
         "/self",
@@ -56,46 +56,12 @@ async fn links_are_not_there() {
         "/file",
         "/absolute",
         "/dangling",
-    ];
-    for link in links {
-        for path in [
-            link.to_owned(),
-            format!("{link}/secret"),
-            format!("{link}/file"),
-        ] {
-            assert!(s.stat(&path).await.is_none(), "{path}");
-            assert!(s.stat_partial(&path).await.is_none(), "{path}");
-            assert!(
-                matches!(s.get(&path).await, Err(StorageError::NotFound)),
-                "{path}"
-            );
-            assert!(s.open_modify(&path).await.is_err(), "{path}");
-            assert!(s.storage.list(s.permit(&path)).await.is_err(), "{path}");
-            assert!(s.remove_file(&path).await.is_err(), "{path}");
-            assert!(s.remove_dir(&path).await.is_err(), "{path}");
-            assert!(s.rename(&path, "/moved", true).await.is_err(), "{path}");
-            assert!(s.stage(&path, StageFrom::Existing).await.is_err(), "{path}");
-            let attributes = NewAttributes {
-                mode: Some(0o777),
-                ..NewAttributes::default()
-            };
-            assert!(s.set_attributes(&path, attributes).await.is_err(), "{path}");
+    ] {
+        for path in [link, &format!("{link}/secret"), &format!("{link}/file")] {
+            assert_not_there(&s, path).await;
         }
-        // Nothing is made under the name of a link, or through it.
-        assert!(s.stage(link, StageFrom::Empty).await.is_err());
-        assert!(s.make_dir(link).await.is_err());
-        assert!(s.rename("/real/file", link, true).await.is_err());
-        assert!(
-            s.stage(&format!("{link}/new"), StageFrom::Empty)
-                .await
-                .is_err()
-        );
-        assert!(s.make_dir(&format!("{link}/new")).await.is_err());
-        assert!(
-            s.rename("/real/file", &format!("{link}/new"), true)
-                .await
-                .is_err()
-        );
+        assert_takes_nothing(&s, link).await;
+        assert_takes_nothing(&s, &format!("{link}/new")).await;
     }
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 2);
     assert_eq!(s.get("/real/file").await.unwrap(), b"inside");
@@ -108,10 +74,37 @@ async fn links_are_not_there() {
     assert_eq!(storage.find_hidden(3).unwrap().len(), 3);
 }
 
+/// Every call that wants something there finds nothing.
+async fn assert_not_there(s: &Subject<TestPermits>, path: &str) {
+    assert!(s.stat(path).await.is_none(), "{path}");
+    assert!(s.stat_partial(path).await.is_none(), "{path}");
+    let read = s.get(path).await;
+    assert!(matches!(read, Err(StorageError::NotFound)), "{path}");
+    assert!(s.open_modify(path).await.is_err(), "{path}");
+    assert!(s.storage.list(s.permit(path)).await.is_err(), "{path}");
+    assert!(s.remove_file(path).await.is_err(), "{path}");
+    assert!(s.remove_dir(path).await.is_err(), "{path}");
+    assert!(s.rename(path, "/moved", true).await.is_err(), "{path}");
+    assert!(s.stage(path, StageFrom::Existing).await.is_err(), "{path}");
+    let mode = Some(0o777);
+    let attributes = NewAttributes {
+        mode,
+        ..NewAttributes::default()
+    };
+    assert!(s.set_attributes(path, attributes).await.is_err(), "{path}");
+}
+
+/// No call makes anything there.
+async fn assert_takes_nothing(s: &Subject<TestPermits>, path: &str) {
+    assert!(s.stage(path, StageFrom::Empty).await.is_err(), "{path}");
+    assert!(s.make_dir(path).await.is_err(), "{path}");
+    assert!(s.rename("/real/file", path, true).await.is_err(), "{path}");
+}
+
 // A folder full of what is not shown still ends, and shows the rest.
 #[tokio::test]
 async fn many_hidden_entries_hide_nothing_else() {
-    let root = on_disk();
+    let root = in_memory();
     for number in 0..5_000 {
         symlink("/", root.path().join(format!("link{number}"))).unwrap();
     }
