@@ -4,6 +4,7 @@
 //! INVARIANT: the head moves by one record at a time, and only as far as rows were committed.
 
 use std::sync::{Arc, LazyLock};
+use std::time::UNIX_EPOCH;
 
 use portcullis_authn::StoreError;
 use portcullis_gate::{AuditEvent, IntentId};
@@ -41,13 +42,21 @@ impl Head {
     /// Chains one event after this head.
     ///
     /// # Errors
-    /// The event cannot be written as JSON (a time before 1970).
+    /// The event cannot be written as JSON.
     pub(crate) fn append(
         &mut self,
         event: &AuditEvent,
         outcome_of: Option<IntentId>,
     ) -> Result<Row, StoreError> {
-        let record = serde_json::to_string(event).during("writing an audit record as JSON")?;
+        let record = match serde_json::to_string(event) {
+            Ok(record) => record,
+            // A clock before 1970 must not keep anything from being recorded.
+            Err(_) => serde_json::to_string(&AuditEvent {
+                at: UNIX_EPOCH,
+                ..event.clone()
+            })
+            .during("writing an audit record as JSON")?,
+        };
         let outcome_of = outcome_of.map(|intent| intent.0);
         let seq = self.seq + 1;
         let hash = link(&self.hash, seq, outcome_of, &record);

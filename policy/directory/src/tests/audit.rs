@@ -352,3 +352,46 @@ async fn an_intent_is_stored_when_it_returns() {
         .unwrap();
     assert_eq!(stored, id);
 }
+
+#[tokio::test]
+async fn a_clock_before_1970_keeps_nothing_from_being_recorded() {
+    // rule A3: ending access never waits for the audit
+    let site = Site::new().await;
+    let mut login = event(&site, AuditKind::Login, AuditOutcome::Done);
+    login.at = UNIX_EPOCH - Duration::from_secs(1);
+    site.directory.record(login, None);
+    site.directory.settle().await.unwrap();
+    site.user("ana").await;
+    assert_eq!(records(&site).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_fail_take_nothing_along() {
+    // rule H3: grouped jobs share a commit, not a fate
+    let site = Site::new().await;
+    let mut tasks = Vec::new();
+    for number in 0..60 {
+        let directory = site.directory.clone();
+        let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
+        tasks.push(tokio::spawn(async move {
+            // Every name three times: one of them succeeds.
+            let made = directory
+                .carry_out(ROOT, user(&format!("u{}", number % 20)))
+                .await;
+            directory.intent(intent).await.unwrap();
+            u32::from(made.is_ok())
+        }));
+    }
+    let mut made = 0;
+    for task in tasks {
+        made += task.await.unwrap();
+    }
+    assert_eq!(made, 20);
+    assert_eq!(site.directory.newest_version().await.unwrap(), 20);
+    assert_eq!(site.directory.changes_since(0).await.unwrap().len(), 20);
+    let found = verify(&site).await;
+    assert_eq!(
+        (&found["ok"], &found["records"]),
+        (&true.into(), &80.into())
+    );
+}

@@ -7,7 +7,10 @@ async fn furnished() -> Site {
     site.user("ana").await;
     site.grant("/a", a_user("ana"), AccessLevel::Read).await;
     site.grant("/a/é", a_user("ana"), AccessLevel::Write).await;
-    site.grant("/ab", a_user("ana"), AccessLevel::List).await;
+    // Names that sort before, between and after what is below `/a`.
+    for beside in ["/a b", "/a.b", "/a0", "/ab"] {
+        site.grant(beside, a_user("ana"), AccessLevel::List).await;
+    }
     site.change(AdminChange::FenceAdd {
         folder: path("/a/é/x"),
     })
@@ -59,7 +62,7 @@ async fn rules_of_a_folder_are_found_on_and_below_it() {
     ];
     assert_eq!(rules(&site, "/a").await, of_a);
     assert_eq!(rules(&site, "/ab").await, ["grant /ab"]);
-    assert_eq!(rules(&site, "/").await.len(), 7);
+    assert_eq!(rules(&site, "/").await.len(), 10);
     assert_eq!(rules(&site, "/nothing").await, Vec::<String>::new());
     assert_eq!(
         site.directory
@@ -92,7 +95,9 @@ async fn rules_follow_a_moved_folder_in_one_commit() {
     ];
     assert_eq!(rules(&site, "/new").await, moved);
     assert_eq!(rules(&site, "/a").await, Vec::<String>::new());
-    assert_eq!(rules(&site, "/ab").await, ["grant /ab"]);
+    for beside in ["/a b", "/a.b", "/a0", "/ab"] {
+        assert_eq!(rules(&site, beside).await, [format!("grant {beside}")]);
+    }
     let changes = site.directory.changes_since(before).await.unwrap();
     assert!(changes.len() == 1 && changes[0].site);
     let loaded = site
@@ -138,7 +143,14 @@ async fn a_removed_folder_takes_its_rules_along_but_no_root_view() {
     // rules D1, D3
     let site = furnished().await;
     let _ = site.directory.forget_folder(&path("/a")).await.unwrap();
-    assert_eq!(rules(&site, "/").await, ["grant /ab", "root view /a"]);
+    let left = [
+        "grant /a b",
+        "grant /a.b",
+        "grant /a0",
+        "grant /ab",
+        "root view /a",
+    ];
+    assert_eq!(rules(&site, "/").await, left);
     let before = site.directory.newest_version().await.unwrap();
     let _ = site
         .directory

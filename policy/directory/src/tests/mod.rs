@@ -12,6 +12,7 @@ mod accounts;
 mod admission;
 mod audit;
 mod bench;
+mod crash;
 mod credentials;
 mod folders;
 mod login;
