@@ -112,7 +112,7 @@ mod tests {
     fn a_made_key_reads_back() {
         let made = generate_key("portcullis host key").unwrap();
         let read = HostKeys::from_pem(&made.private_pem).unwrap();
-        assert_eq!(read.public_lines(), [made.public_line.clone()]);
+        assert_eq!(read.public_lines(), std::slice::from_ref(&made.public_line));
         assert!(made.public_line.starts_with("ssh-ed25519 "));
         assert!(made.public_line.ends_with(" portcullis host key"));
         assert!(
