@@ -69,7 +69,8 @@ impl Account {
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, name, display, local_disabled, provider_disabled, expires, role, protocols, \
+            "SELECT id, name, display, local_disabled, provider_disabled, expires, role, \
+             protocols, \
              factor_rule, root_view, home, max_sessions, provider_id, keeps_password, \
              last_idp_sign_in, break_glass, cut_epoch, version, made FROM accounts ",
             $rest

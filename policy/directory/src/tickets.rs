@@ -84,7 +84,8 @@ pub(crate) async fn open(
     .during("opening a factor ticket")?;
     sqlx::query(
         "DELETE FROM tickets WHERE id IN (SELECT id FROM tickets WHERE account = $1 \
-         AND credential = $2 AND scope = $3 AND address = $4 ORDER BY ends DESC LIMIT -1 OFFSET $5)",
+         AND credential = $2 AND scope = $3 AND address = $4 ORDER BY ends DESC \
+         LIMIT -1 OFFSET $5)",
     )
     .bind(account.0)
     .bind(ticket.first.id.0)

@@ -1,6 +1,6 @@
 -- Accounts, groups, what they may, how they prove who they are, and what happened.
--- Times are milliseconds since 1970. Folders are absolute paths of the site's tree, in NFC, compared
--- byte for byte. Numbers named `version` come from policy_sequence.
+-- Times are milliseconds since 1970. Folders are absolute paths of the site's tree, in NFC,
+-- compared byte for byte. Numbers named `version` come from policy_sequence.
 
 CREATE TABLE policy_sequence (
     only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -214,7 +214,7 @@ CREATE TABLE known_addresses (
     PRIMARY KEY (account, address)
 ) STRICT, WITHOUT ROWID;
 
--- Renames of folders that carry rules: a row stands from before the rename until the rules followed.
+-- Renames of folders: a row stands from before the rename until the rules followed.
 CREATE TABLE folder_moves (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     from_folder TEXT    NOT NULL,

@@ -1,4 +1,5 @@
-//! What was acknowledged survives kill -9: a child of this test is killed in the middle of its work.
+//! What was acknowledged survives kill -9: a child of this test is killed in the middle of its
+//! work.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
