@@ -149,6 +149,11 @@ impl<T: Tree> Engine<T> {
         }
     }
 
+    /// Whether more bytes would let another request start.
+    pub(crate) fn wants_input(&self) -> bool {
+        self.head.is_none() && self.under_way.is_none()
+    }
+
     /// Runs what is under way to its end, so that nothing is left half done, and drops the rest.
     pub(crate) async fn wind_up(self) {
         if let Some((_, op)) = self.under_way {

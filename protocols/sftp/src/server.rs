@@ -306,6 +306,12 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         self.lock().ended
     }
 
+    /// Bytes that wait for the driver.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().inbox.len()
+    }
+
     /// Waits while too much is waiting for the driver, so that the client waits too.
     async fn wait_for_driver(&self) -> Result<(), Broken> {
         loop {
@@ -471,7 +477,10 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         loop {
             let room = {
                 let mut slot = self.lock();
-                self.take_inbox(&mut slot, &mut engine);
+                // What cannot start yet stays where it is counted.
+                if engine.wants_input() {
+                    self.take_inbox(&mut slot, &mut engine);
+                }
                 slot.room()
             };
             let run = poll_fn(|cx| poll_some(&mut engine, cx, room));

@@ -91,6 +91,42 @@ async fn downloads_through_rekeys() {
     download(100_000, 64, 32 * 1024, false, true).await;
 }
 
+// After a rekey nothing calls the channel again where the client has nothing to say and a window
+// that lasts: what was left over goes on by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rekey_leaves_nothing_behind() {
+    for cold in [false, true] {
+        let content = pattern(16 * 1024 * 1024);
+        let mut peer = Peer::greeted(64 * 1024 * 1024).await;
+        peer.tree.put("/file", content.clone());
+        peer.tree.state.cold.store(cold, Ordering::Relaxed);
+        peer.tree.state.disk.add_permits(1 << 20);
+        peer.say(open(1, "/file", pflags::READ));
+        let h = peer.replies(1).await[0].string().to_vec();
+        let size = 200_000;
+        peer.act(Act::StartRekey);
+        peer.say(
+            (0..80)
+                .flat_map(|i| read(i, &h, u64::from(i * size), size))
+                .collect(),
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        peer.act(Act::EndRekey);
+        assert_eq!(by_id(peer.replies(80).await).len(), 80);
+    }
+}
+
+// A client with a large window and many requests in one packet is served in pieces.
+#[tokio::test]
+async fn one_call_makes_a_bounded_reply() {
+    let mut peer = Peer::greeted(256 * 1024 * 1024).await;
+    peer.tree.put("/file", pattern(1 << 20));
+    peer.say(open(1, "/file", pflags::READ));
+    let h = peer.replies(1).await[0].string().to_vec();
+    peer.say((0..200).flat_map(|i| read(i, &h, 0, 250_000)).collect());
+    assert_eq!(by_id(peer.replies(200).await).len(), 200);
+}
+
 // attacks.md 2: one slow backend read must not stall other requests.
 #[tokio::test]
 async fn a_slow_read_stalls_nobody_but_who_changes_its_file() {
@@ -145,6 +181,8 @@ async fn an_upload_waits_for_a_slow_operation() {
     }
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(peer.tree.state.writes.lock().unwrap().is_empty());
+    // The session has stopped reading: what waits is little.
+    assert!(peer.channel.waiting() <= 1024 * 1024 + 2 * size);
     peer.tree.release();
     let replies = peer.download(1 + content.len() / size).await;
     assert!(replies[1..].iter().all(|reply| reply.status() == code::OK));
