@@ -36,9 +36,10 @@ impl Permits for TestPermits {
     }
 }
 
-/// A root on the build's disk.
+/// A root on the disk that holds the build; /tmp is memory on many hosts.
 fn on_disk() -> TempDir {
-    TempDir::new().unwrap()
+    let test = std::env::current_exe().unwrap();
+    TempDir::new_in(test.parent().unwrap()).unwrap()
 }
 
 /// A root in memory.

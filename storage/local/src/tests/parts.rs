@@ -131,7 +131,8 @@ async fn closers_share_the_syncs_of_a_folder() {
         .syncs
         .made
         .load(std::sync::atomic::Ordering::Relaxed);
-    assert!((1..=64).contains(&syncs), "{syncs}");
+    let least = u64::from(storage.tree.in_memory.is_none());
+    assert!((least..=64).contains(&syncs), "{syncs}");
     println!("{syncs} syncs for 64 closes");
     assert!(storage.tree.syncs.is_idle());
 }
