@@ -13,7 +13,8 @@ use portcullis_gate::{FileIdentity, StorageError};
 
 use crate::error::Result;
 
-const SHARDS: usize = 32;
+/// So many that whoever waits for a disk with one of them locked hardly ever keeps another waiting.
+const SHARDS: usize = 1_024;
 
 /// One upload: the folder, and the reserved name, which holds account and final name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
