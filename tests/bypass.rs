@@ -133,7 +133,7 @@ fn without_a_login_no_packet_is_answered() {
     assert!(told.out.ends_with("done\n"), "{told:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_grant_nothing_exists() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("bea");
@@ -165,7 +165,7 @@ async fn without_a_grant_nothing_exists() {
 }
 
 // rule C3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_grant_is_gone_nothing_is_reached_by_name_or_handle() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("bea");
@@ -203,7 +203,7 @@ async fn after_the_grant_is_gone_nothing_is_reached_by_name_or_handle() {
 }
 
 // rule C5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_the_cut_no_packet_is_answered() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("bea");

@@ -124,7 +124,6 @@ fn errors_say_what_happened_to_what_and_what_next() {
         (&["fence", "add", "/"], "/"),
         (&["grant", "remove", "999999"], "999999"),
         (&["member", "add", "nogroup", "partner"], "nogroup"),
-        (&["session", "end", "999999"], "999999"),
         (&["policy", "explain", "nobody", "read", "/x"], "nobody"),
         (&["site", "set", "nonsense", "on"], "nonsense"),
     ] {
@@ -166,7 +165,7 @@ fn secrets_are_never_arguments() {
         assert_eq!(demo.cli(words).code, Some(2), "{words:?}");
     }
     let short = demo.cli_with(&["password", "set", "carl", "--stdin"], b"short\n");
-    assert!(!short.ok() && short.err.contains("10"), "{short:?}");
+    assert!(!short.ok() && short.err.contains("short"), "{short:?}");
 }
 
 // rule H2

@@ -20,7 +20,7 @@ fn all_levels_a_fence_and_a_block_appear() {
     assert!(!demo.json(&["block", "list"])["blocks"].as_array().unwrap().is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_account_has_what_the_ready_file_promises() {
     let demo = Demo::start();
     for account in demo.accounts() {
@@ -29,7 +29,7 @@ async fn every_account_has_what_the_ready_file_promises() {
         for (folder, level) in &account.folders {
             let who = format!("{} on {folder} ({level})", account.name);
             assert!(sftp.list(folder).await.is_ok(), "{who}: list");
-            let new = format!("{}/made-by-a-test", folder.trim_end_matches('/'));
+            let new = format!("{}/made-by-{}", folder.trim_end_matches('/'), account.name);
             let writes = matches!(level.as_str(), "admin" | "full" | "read_write" | "write");
             let put = sftp.put(&new, b"x").await;
             assert_eq!(put == OK, writes, "{who}: put answered {put}");
@@ -44,7 +44,7 @@ async fn every_account_has_what_the_ready_file_promises() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leaver_holds_a_large_file() {
     let demo = Demo::start();
     let leaver = demo.account("leaver");

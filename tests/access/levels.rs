@@ -56,7 +56,7 @@ async fn row(sftp: &mut Sftp, folder: &str) -> String {
     codes.map(|code| letter(code).to_string()).join(" ")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_level_allows_exactly_its_row() {
     let demo = Demo::start();
     let account = demo.add_user("lev");
@@ -79,7 +79,7 @@ async fn every_level_allows_exactly_its_row() {
     assert_eq!(printed, expected);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_deletes_or_renames_the_folder_that_was_granted() {
     let demo = Demo::start();
     let account = demo.add_user("lev");
@@ -93,7 +93,7 @@ async fn nobody_deletes_or_renames_the_folder_that_was_granted() {
     assert!(demo.on_disk("/box").exists());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_granted_does_not_exist() {
     let demo = Demo::start();
     let account = demo.add_user("lev");

@@ -4,7 +4,7 @@ use crate::harness::wire::{CREATE, NO_SUCH_FILE, OK, PERMISSION_DENIED, TRUNCATE
 use crate::harness::{Demo, login_key};
 
 // rule U6
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_keeps_its_uploads_over_connections() {
     let demo = Demo::start();
     let account = demo.add_user("wera");
@@ -38,7 +38,7 @@ async fn a_writer_keeps_its_uploads_over_connections() {
 }
 
 // rule U6
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_someone_else_replaced_is_no_longer_own() {
     let demo = Demo::start();
     let account = demo.add_user("wera");
@@ -56,7 +56,7 @@ async fn what_someone_else_replaced_is_no_longer_own() {
 }
 
 // rule U7
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_may_set_times_and_mode_of_a_folder_they_just_made() {
     let demo = Demo::start();
     let account = demo.add_user("wera");
@@ -71,7 +71,7 @@ async fn clients_may_set_times_and_mode_of_a_folder_they_just_made() {
 }
 
 // rule U7
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_special_bits_and_no_owners() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let demo = Demo::start();
@@ -90,7 +90,7 @@ async fn no_special_bits_and_no_owners() {
 }
 
 // rule U2
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_appears_whole_when_it_is_closed() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("wera");

@@ -1,4 +1,4 @@
-//! The house's own rules as tests: who may depend on whom, what may stand where, how long a file is.
+//! The house's own rules as tests: who may depend on whom, what may stand where, in what shape.
 
 mod dependencies;
 mod rules;

@@ -14,7 +14,7 @@ async fn is_alive(ssh: &Ssh) -> bool {
 }
 
 // rule C1
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn disabled_and_enabled_at_once_still_cuts() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
@@ -26,7 +26,7 @@ async fn disabled_and_enabled_at_once_still_cuts() {
 }
 
 // rule C5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleted_and_made_again_inherits_nothing() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("cora");
@@ -43,7 +43,7 @@ async fn deleted_and_made_again_inherits_nothing() {
 }
 
 // rule C5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_key_ends_the_sessions_opened_with_it() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
@@ -59,7 +59,7 @@ async fn a_removed_key_ends_the_sessions_opened_with_it() {
 }
 
 // rule C5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_password_ends_the_sessions_opened_with_it() {
     let demo = Demo::start();
     let (by_key, _) = demo.add_worker("cora");
@@ -78,7 +78,8 @@ async fn a_changed_password_ends_the_sessions_opened_with_it() {
 
 // rule C3
 // rule C5
-#[tokio::test]
+// rule P4
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_protocol_flag_ends_the_protocols_sessions() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
@@ -99,7 +100,7 @@ async fn a_lost_protocol_flag_ends_the_protocols_sessions() {
 }
 
 // rule C3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_factor_rule_that_now_asks_for_more_ends_the_session() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
@@ -108,7 +109,7 @@ async fn a_factor_rule_that_now_asks_for_more_ends_the_session() {
     assert!(ssh.wait_for_end(Duration::from_secs(2)).await);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_session_or_all_of_an_account() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
@@ -127,7 +128,7 @@ async fn one_session_or_all_of_an_account() {
 }
 
 // rule C3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_grant_ends_no_session() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("cora");

@@ -9,7 +9,7 @@ use crate::harness::wire::{CREATE, GONE, OK, READ, WRITE};
 use crate::harness::{Demo, Login, Ssh, eventually, login, login_key, which};
 
 // rule C5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_download_in_flight() {
     let demo = Demo::start();
     let leaver = demo.account("leaver");
@@ -40,7 +40,7 @@ async fn a_download_in_flight() {
 
 // rule C5
 // rule U2
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_in_flight_publishes_nothing() {
     let demo = Demo::start();
     let leaver = demo.account("leaver");
@@ -113,7 +113,7 @@ fn a_client_that_has_stopped_reading() {
 }
 
 // rule C5
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_that_is_half_done() {
     let demo = Demo::start();
     let user = crate::login::factors::two_factor_user(&demo, "kira");
@@ -134,7 +134,7 @@ async fn a_login_that_is_half_done() {
 }
 
 // rule C2
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proof_from_before_the_cut_is_refused() {
     let demo = Demo::start();
     let user = crate::login::factors::two_factor_user(&demo, "kira");
@@ -210,7 +210,7 @@ fn a_multiplexed_connection_with_all_its_channels() {
 }
 
 // rule C8
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_session_says_why_where_it_can() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");

@@ -119,6 +119,37 @@ impl Demo {
         demo
     }
 
+    /// Starts `serve` with these `[limits]` in a new folder: no accounts, and strict as shipped.
+    pub fn serve(limits: &str) -> Demo {
+        let folder = tempfile::Builder::new().prefix("pc").tempdir().unwrap();
+        let data = folder.path().join("data");
+        let place = data.display().to_string();
+        portcullis(&["group", "add", "staff", "--data", &place]).must();
+        // A port that was free a moment ago; nothing else listens on fixed ones here.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!("[sftp]\nlisten = \"127.0.0.1:{port}\"\n[limits]\n{limits}\n");
+        std::fs::write(data.join("portcullis.toml"), settings).unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let child = Command::new(BINARY)
+            .args(["serve", "--data", &place])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let ready = Ready {
+            pid: child.id(),
+            root: data.join("files"),
+            sftp: Listener { host: "127.0.0.1".to_owned(), port, host_key: String::new() },
+            accounts: BTreeMap::new(),
+        };
+        let demo = Demo { child, ready, folder };
+        eventually(Duration::from_secs(30), "the gateway listens", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        demo
+    }
+
     fn write_known_hosts(&self) {
         let mut file = std::fs::File::create(self.known_hosts()).unwrap();
         writeln!(file, "[{}]:{} {}", self.host(), self.port(), self.ready.sftp.host_key).unwrap();

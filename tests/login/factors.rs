@@ -19,7 +19,7 @@ fn early_in_a_step() {
 
 // rule L3
 // rule L4
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_earns_partial_success_and_then_the_code_is_asked() {
     let demo = Demo::start();
     let user = two_factor_user(&demo, "kira");
@@ -31,7 +31,7 @@ async fn a_key_earns_partial_success_and_then_the_code_is_asked() {
 }
 
 // rule F1
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_local_account_without_a_second_factor_does_not_get_in() {
     let demo = Demo::start();
     let user = demo.add_user("kira");
@@ -57,7 +57,7 @@ async fn a_local_account_without_a_second_factor_does_not_get_in() {
 
 // rule F8
 // rule F2
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_alone_needs_never_or_a_provider_that_vouches() {
     let demo = Demo::start();
     for name in ["employee", "leaver"] {
@@ -76,7 +76,7 @@ async fn a_key_alone_needs_never_or_a_provider_that_vouches() {
 }
 
 // rule F2
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_a_provider_sleep_without_a_fresh_sign_in() {
     let demo = Demo::start();
     demo.cli(&["provider", "set", "acme-idp", "--idp-freshness", "7d"]).must();
@@ -93,8 +93,21 @@ async fn keys_of_a_provider_sleep_without_a_fresh_sign_in() {
     assert!(!told.ok(), "{told:?}");
 }
 
+// rule P3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_host_may_always_disable_an_account_of_a_provider() {
+    let demo = Demo::start();
+    let leaver = demo.account("leaver");
+    let key = leaver.ssh_key_file.clone().unwrap();
+    let login = async || Ssh::connect(&demo).await.unwrap().try_key("leaver", &key).await;
+    demo.cli(&["user", "disable", "leaver"]).must();
+    assert_ne!(login().await, Login::Accepted);
+    demo.cli(&["user", "enable", "leaver"]).must();
+    assert_eq!(login().await, Login::Accepted);
+}
+
 // rule F4
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_spares_the_code_but_takes_no_wrong_one() {
     let demo = Demo::start();
     let partner = demo.account("partner");
@@ -117,7 +130,7 @@ async fn a_ticket_spares_the_code_but_takes_no_wrong_one() {
 
 // rule F3
 // rule F4
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_code_is_good_once() {
     let demo = Demo::start();
     demo.cli(&["site", "set", "tickets", "off"]).must();
@@ -140,7 +153,7 @@ async fn a_code_is_good_once() {
 }
 
 // rule F3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn codes_are_taken_one_step_early_or_late_and_no_further() {
     let demo = Demo::start();
     demo.cli(&["site", "set", "tickets", "off"]).must();
@@ -154,7 +167,7 @@ async fn codes_are_taken_one_step_early_or_late_and_no_further() {
 }
 
 // rule F3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_wrong_codes_close_the_code() {
     let demo = Demo::start();
     let partner = demo.account("partner");

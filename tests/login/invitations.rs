@@ -21,7 +21,7 @@ fn secret_in(text: &str) -> String {
 
 // rule F7
 // rule M3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invitation_is_redeemed_over_ssh_once() {
     let demo = Demo::start();
     demo.cli(&["user", "add", "nina"]).must();
@@ -30,6 +30,8 @@ async fn an_invitation_is_redeemed_over_ssh_once() {
     assert!(matches!(ssh.ask("nina").await, Login::Asked(_)));
     assert!(matches!(ssh.answer(&[&token]).await, Login::Asked(_)), "a new password is asked");
     assert!(matches!(ssh.answer(&["short"]).await, Login::Asked(_)), "asked again");
+    assert!(matches!(ssh.answer(&["short"]).await, Login::Asked(_)), "too short");
+    assert!(matches!(ssh.answer(&["nina-Pass-12345"]).await, Login::Asked(_)));
     let asked = ssh.answer(&["nina-Pass-12345"]).await;
     let Login::Asked(prompts) = asked else { panic!("{asked:?}") };
     let secret = secret_in(&format!("{} {prompts:?}", ssh.instructions()));
@@ -44,7 +46,7 @@ async fn an_invitation_is_redeemed_over_ssh_once() {
 }
 
 // rule F7
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_later_invitation_kills_the_earlier() {
     let demo = Demo::start();
     demo.cli(&["user", "add", "nina"]).must();
@@ -61,7 +63,7 @@ async fn a_later_invitation_kills_the_earlier() {
 }
 
 // rule F7
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invitation_is_redeemed_on_the_host() {
     let demo = Demo::start();
     demo.cli(&["user", "add", "nina"]).must();

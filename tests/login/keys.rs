@@ -59,7 +59,7 @@ fn an_offered_key_is_no_login() {
     assert!(told.out.ends_with("done\n"), "{told:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_key_of_another_account_is_refused() {
     let demo = Demo::start();
     let (one, _) = demo.add_worker("kay");
@@ -71,7 +71,7 @@ async fn the_key_of_another_account_is_refused() {
     assert_eq!(ssh.try_key("kay", key).await, Login::Accepted);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_key_opens_nothing() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("kay");
