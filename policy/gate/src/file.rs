@@ -335,6 +335,15 @@ impl AuthorizedFile {
         Ok(())
     }
 
+    /// A handle of which nothing is granted any more tells nothing either.
+    fn still_granted(&self) -> Result<(), FsError> {
+        if self.rights.read.load(Ordering::Relaxed) || self.rights.write.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(FsError::PermissionDenied)
+        }
+    }
+
     fn note_broken(&self, error: FsError) {
         self.broken
             .lock()
@@ -395,6 +404,7 @@ impl AuthorizedFile {
     /// See [`FsError`].
     pub async fn stat(&self) -> Result<Metadata, FsError> {
         self.refresh().await?;
+        self.still_granted()?;
         match (self.writer.get(), &self.reader) {
             (Some(writer), _) => Ok(writer.sink.file().metadata().await?),
             (None, Some(reader)) => Ok(reader.metadata().await?),
@@ -461,6 +471,7 @@ impl AuthorizedFile {
     /// See [`FsError`].
     pub async fn sync(&self) -> Result<(), FsError> {
         self.refresh().await?;
+        self.still_granted()?;
         match self.writer.get() {
             Some(writer) => Ok(writer.sink.file().sync().await?),
             None => Ok(()),

@@ -400,14 +400,23 @@ impl AuthorizedFs {
         replace: bool,
     ) -> Result<(), FsError> {
         let live = &self.live;
-        // The level's "own" holds for a rename within one folder only.
-        let own = from.parent_str() == to.parent_str() && live.is_own(identity);
+        // The level's "own" holds for a rename within one folder only; visible it is in any case.
+        let own_file = live.is_own(identity);
+        let own = own_file && from.parent_str() == to.parent_str();
         let taken = match self.find(present, to).await? {
             Found::Entry(metadata) => Some(metadata),
             Found::Partial(_) | Found::Nothing => None,
         };
         let decide = |present: &Present| -> Result<(), FsError> {
-            live.check(present, Action::Rename, from, PlaceKind::File, own)?;
+            live.check(present, Action::Rename, from, PlaceKind::File, own)
+                .map_err(|error| {
+                    let seen = live.ask(present, Action::Stat, from, PlaceKind::File, own_file);
+                    if seen.is_allow() {
+                        FsError::PermissionDenied
+                    } else {
+                        error
+                    }
+                })?;
             live.check(present, Action::Create, to, PlaceKind::NewFile, false)?;
             match &taken {
                 None => Ok(()),
