@@ -11,8 +11,9 @@ use portcullis_gate::{AuditEvent, AuditOutcome, AuditStore, IntentId};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
-use crate::chain::{self, Head, link};
+use crate::chain::{self, Head, Row, link};
 use crate::error::During;
+use crate::journal::{Files, Intent};
 use crate::open::Directory;
 use crate::times::rfc3339;
 use crate::writer::Tx;
@@ -35,67 +36,99 @@ impl AuditStore for Directory {
     }
 }
 
-/// Gives every intent without an outcome the outcome `unknown` (rule A2).
-pub(crate) async fn close_open_intents(tx: &mut Tx) -> Result<(), StoreError> {
-    let open = open_intents(&mut tx.connection).await?;
+/// Stores the intents that the last run journalled and could not store, and gives every intent
+/// without an outcome the outcome `unknown` (rule A2). Answers the highest number of an intent.
+pub(crate) async fn recover(tx: &mut Tx, files: &mut Files) -> Result<i64, StoreError> {
     let before = tx.head;
-    let closed = close(tx, open).await;
-    if closed.is_err() {
-        tx.head = before;
+    let recovered = recover_from(tx, files).await;
+    match &recovered {
+        Ok(_) => files.clear(),
+        Err(_) => tx.head = before,
     }
-    closed
+    recovered
 }
 
+async fn recover_from(tx: &mut Tx, files: &Files) -> Result<i64, StoreError> {
+    let (mut open, mut last) = open_intents(&mut tx.connection).await?;
+    let mut rows = Vec::new();
+    for (number, record) in files.left()? {
+        // What was stored and not yet removed from the journal is known by its number.
+        if number > last {
+            let event = read_event(&record)?;
+            rows.push(tx.head.append_intent(&Intent {
+                number,
+                record: record.clone(),
+                kind: event.kind.as_str(),
+                account: event.account,
+            }));
+            open.insert(number, record);
+            last = number;
+        }
+    }
+    let now = tx.clock.now();
+    for (number, record) in open {
+        let mut event = read_event(&record)?;
+        event.at = now;
+        event.outcome = AuditOutcome::Unknown;
+        event.detail = Some("the gateway stopped before it could say".to_owned());
+        rows.push(tx.head.append(&event, Some(IntentId(number)))?);
+    }
+    store_recovered(tx, &rows, last).await?;
+    Ok(last)
+}
+
+fn read_event(record: &str) -> Result<AuditEvent, StoreError> {
+    serde_json::from_str(record).during("reading an intent")
+}
+
+/// Intents without outcome, by number, and the highest number of any intent.
 async fn open_intents(
     connection: &mut SqliteConnection,
-) -> Result<BTreeMap<i64, String>, StoreError> {
-    let mut after: i64 = sqlx::query_scalar("SELECT closed_through FROM audit_state")
-        .fetch_one(&mut *connection)
-        .await
-        .during("reading the audit's mark")?;
+) -> Result<(BTreeMap<i64, String>, i64), StoreError> {
+    let (mut after, mut last): (i64, i64) =
+        sqlx::query_as("SELECT closed_through, last_intent FROM audit_state")
+            .fetch_one(&mut *connection)
+            .await
+            .during("reading the audit's mark")?;
     let mut open = BTreeMap::new();
     loop {
         let rows: Vec<(i64, Option<i64>, String, String)> = sqlx::query_as(
-            "SELECT seq, outcome_of, outcome, record FROM audit WHERE seq > $1 ORDER BY seq \
-             LIMIT $2",
+            "SELECT seq, intent, outcome, record FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2",
         )
         .bind(after)
         .bind(PAGE)
         .fetch_all(&mut *connection)
         .await
         .during("reading open intents")?;
-        let Some(last) = rows.last().map(|row| row.0) else {
-            return Ok(open);
+        let Some(newest) = rows.last().map(|row| row.0) else {
+            return Ok((open, last));
         };
-        after = last;
-        for (seq, outcome_of, outcome, record) in rows {
-            if outcome == AuditOutcome::Intent.as_str() {
-                open.insert(seq, record);
-            } else if let Some(intent) = outcome_of {
-                open.remove(&intent);
+        after = newest;
+        for (_, intent, outcome, record) in rows {
+            match intent {
+                Some(number) if outcome == AuditOutcome::Intent.as_str() => {
+                    open.insert(number, record);
+                    last = last.max(number);
+                }
+                Some(number) => {
+                    open.remove(&number);
+                }
+                None => {}
             }
         }
     }
 }
 
-async fn close(tx: &mut Tx, open: BTreeMap<i64, String>) -> Result<(), StoreError> {
-    let now = tx.clock.now();
-    let mut rows = Vec::with_capacity(open.len());
-    for (seq, record) in open {
-        let mut event: AuditEvent = serde_json::from_str(&record).during("reading an intent")?;
-        event.at = now;
-        event.outcome = AuditOutcome::Unknown;
-        event.detail = Some("the gateway stopped before it could say".to_owned());
-        rows.push(tx.head.append(&event, Some(IntentId(seq)))?);
-    }
+async fn store_recovered(tx: &mut Tx, rows: &[Row], last: i64) -> Result<(), StoreError> {
     let doing = "closing open intents";
     sqlx::query("BEGIN IMMEDIATE")
         .execute(&mut tx.connection)
         .await
         .during(doing)?;
-    chain::insert(&mut tx.connection, &rows).await?;
-    sqlx::query("UPDATE audit_state SET closed_through = $1")
+    chain::insert(&mut tx.connection, rows).await?;
+    sqlx::query("UPDATE audit_state SET closed_through = $1, last_intent = $2")
         .bind(tx.head.seq)
+        .bind(last)
         .execute(&mut tx.connection)
         .await
         .during(doing)?;
@@ -107,26 +140,26 @@ async fn close(tx: &mut Tx, open: BTreeMap<i64, String>) -> Result<(), StoreErro
 }
 
 /// Records after a number.
-pub(crate) const ALL: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+pub(crate) const ALL: &str = "SELECT seq, intent, record, hash FROM audit \
      WHERE seq > $1 ORDER BY seq LIMIT $2";
 /// Records of one account after a number.
-pub(crate) const OF_ACCOUNT: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+pub(crate) const OF_ACCOUNT: &str = "SELECT seq, intent, record, hash FROM audit \
      WHERE account = $3 AND seq > $1 ORDER BY seq LIMIT $2";
 /// Records of one kind other than `file` after a number.
-pub(crate) const OF_KIND: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+pub(crate) const OF_KIND: &str = "SELECT seq, intent, record, hash FROM audit \
      WHERE kind = $3 AND kind <> 'file' AND seq > $1 ORDER BY seq LIMIT $2";
 /// Records of the kind `file` after a number.
-const OF_FILES: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+const OF_FILES: &str = "SELECT seq, intent, record, hash FROM audit \
      WHERE kind = $3 AND seq > $1 ORDER BY seq LIMIT $2";
 /// Records of one kind and one account after a number.
-const OF_BOTH: &str = "SELECT seq, outcome_of, record, hash FROM audit \
+const OF_BOTH: &str = "SELECT seq, intent, record, hash FROM audit \
      WHERE account = $3 AND kind = $4 AND seq > $1 ORDER BY seq LIMIT $2";
 
 type Fields = (i64, Option<i64>, String, Vec<u8>);
 
 /// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL}`. Each record is the
-/// event with its number `id`, the number `intent` of the intent whose outcome it is (or null) and
-/// its `hash` in hexadecimal; `at` is RFC 3339. `next` is what to give as `after` for the rest.
+/// event with its number `id`, the number `intent` that an intent and its outcome share (or null)
+/// and its `hash` in hexadecimal; `at` is RFC 3339. `next` is what to give as `after` for the rest.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     after: i64,
@@ -167,12 +200,12 @@ pub(crate) async fn list(
     Ok(json!({ "records": records?, "next": next, "more": more }))
 }
 
-fn shown((seq, outcome_of, record, hash): Fields) -> Result<Value, StoreError> {
+fn shown((seq, intent, record, hash): Fields) -> Result<Value, StoreError> {
     let event: AuditEvent = serde_json::from_str(&record).during("reading an audit record")?;
     let mut value = serde_json::to_value(&event).during("showing an audit record")?;
     if let Value::Object(members) = &mut value {
         members.insert("id".to_owned(), json!(seq));
-        members.insert("intent".to_owned(), json!(outcome_of));
+        members.insert("intent".to_owned(), json!(intent));
         members.insert("at".to_owned(), json!(rfc3339(event.at)));
         members.insert("hash".to_owned(), json!(hex(&hash)));
     }
@@ -239,7 +272,7 @@ type Checked = (
 
 async fn page(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Checked>, StoreError> {
     sqlx::query_as(
-        "SELECT seq, outcome_of, kind, outcome, account, record, hash FROM audit \
+        "SELECT seq, intent, kind, outcome, account, record, hash FROM audit \
          WHERE seq > $1 ORDER BY seq LIMIT $2",
     )
     .bind(after)
@@ -251,7 +284,7 @@ async fn page(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Check
 
 /// Moves the head over one stored row, if the row is what was stored.
 fn step(head: &mut Head, row: &Checked) -> Result<(), Broken> {
-    let (seq, outcome_of, kind, outcome, account, record, hash) = row;
+    let (seq, intent, kind, outcome, account, record, hash) = row;
     let expected = head.seq + 1;
     if *seq != expected {
         let says = match seq - expected {
@@ -263,7 +296,7 @@ fn step(head: &mut Head, row: &Checked) -> Result<(), Broken> {
             says,
         });
     }
-    let computed = link(&head.hash, *seq, *outcome_of, record);
+    let computed = link(&head.hash, *seq, *intent, record);
     if computed.as_slice() != hash.as_slice() {
         let says = format!("record {seq} was altered, or stood elsewhere in the chain");
         return Err(Broken { seq: *seq, says });

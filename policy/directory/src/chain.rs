@@ -7,11 +7,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::UNIX_EPOCH;
 
 use portcullis_authn::StoreError;
-use portcullis_gate::{AuditEvent, IntentId};
+use portcullis_gate::{AuditEvent, AuditOutcome, IntentId};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::error::During;
+use crate::journal::Intent;
 
 /// The newest record: its number and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +25,8 @@ pub(crate) struct Head {
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) seq: i64,
-    pub(crate) outcome_of: Option<i64>,
+    /// Of an intent its own number, of an outcome that of its intent.
+    pub(crate) intent: Option<i64>,
     pub(crate) kind: &'static str,
     pub(crate) outcome: &'static str,
     pub(crate) account: Option<i64>,
@@ -48,43 +50,71 @@ impl Head {
         event: &AuditEvent,
         outcome_of: Option<IntentId>,
     ) -> Result<Row, StoreError> {
-        let record = match serde_json::to_string(event) {
-            Ok(record) => record,
-            // A clock before 1970 must not keep anything from being recorded.
-            Err(_) => serde_json::to_string(&AuditEvent {
-                at: UNIX_EPOCH,
-                ..event.clone()
-            })
-            .during("writing an audit record as JSON")?,
-        };
-        let outcome_of = outcome_of.map(|intent| intent.0);
+        let intent = outcome_of.map(|intent| intent.0);
+        let record = record_text(event)?;
+        let (kind, outcome) = (event.kind.as_str(), event.outcome.as_str());
+        Ok(self.chain(intent, kind, outcome, event.account, record))
+    }
+
+    /// Chains an intent after this head.
+    pub(crate) fn append_intent(&mut self, intent: &Intent) -> Row {
+        let outcome = AuditOutcome::Intent.as_str();
+        let record = intent.record.clone();
+        self.chain(
+            Some(intent.number),
+            intent.kind,
+            outcome,
+            intent.account,
+            record,
+        )
+    }
+
+    fn chain(
+        &mut self,
+        intent: Option<i64>,
+        kind: &'static str,
+        outcome: &'static str,
+        account: Option<i64>,
+        record: String,
+    ) -> Row {
         let seq = self.seq + 1;
-        let hash = link(&self.hash, seq, outcome_of, &record);
+        let hash = link(&self.hash, seq, intent, &record);
         *self = Head { seq, hash };
-        Ok(Row {
+        Row {
             seq,
-            outcome_of,
-            kind: event.kind.as_str(),
-            outcome: event.outcome.as_str(),
-            account: event.account,
+            intent,
+            kind,
+            outcome,
+            account,
             record,
             hash,
-        })
+        }
     }
 }
 
-/// The hash of a record whose predecessor has the hash `previous`. `outcome_of` counts as 0 where
-/// there is none; records are numbered from 1.
-pub(crate) fn link(
-    previous: &[u8; 32],
-    seq: i64,
-    outcome_of: Option<i64>,
-    record: &str,
-) -> [u8; 32] {
+/// An event as it is stored and hashed.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn record_text(event: &AuditEvent) -> Result<String, StoreError> {
+    serde_json::to_string(event)
+        // A clock before 1970 must not keep anything from being recorded.
+        .or_else(|_| {
+            serde_json::to_string(&AuditEvent {
+                at: UNIX_EPOCH,
+                ..event.clone()
+            })
+        })
+        .during("writing an audit record as JSON")
+}
+
+/// The hash of a record whose predecessor has the hash `previous`. `intent` counts as 0 where there
+/// is none; intents and records are numbered from 1.
+pub(crate) fn link(previous: &[u8; 32], seq: i64, intent: Option<i64>, record: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(previous);
     hash.update(seq.to_be_bytes());
-    hash.update(outcome_of.unwrap_or(0).to_be_bytes());
+    hash.update(intent.unwrap_or(0).to_be_bytes());
     hash.update(record.as_bytes());
     hash.finalize().into()
 }
@@ -104,7 +134,7 @@ fn insert_text(rows: usize) -> Arc<str> {
         format!("({})", places.join(", "))
     };
     let rows: Vec<String> = (0..rows).map(row).collect();
-    let columns = "seq, outcome_of, kind, outcome, account, record, hash";
+    let columns = "seq, intent, kind, outcome, account, record, hash";
     format!("INSERT INTO audit ({columns}) VALUES {}", rows.join(", ")).into()
 }
 
@@ -129,7 +159,7 @@ pub(crate) async fn insert(
         for row in now {
             query = query
                 .bind(row.seq)
-                .bind(row.outcome_of)
+                .bind(row.intent)
                 .bind(row.kind)
                 .bind(row.outcome)
                 .bind(row.account)

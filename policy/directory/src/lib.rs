@@ -26,6 +26,7 @@ mod findings;
 mod folders;
 mod grants;
 mod groups;
+mod journal;
 mod login;
 mod open;
 mod openssh;

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::checkpoints::Checkpoints;
 use crate::error::During;
+use crate::journal::{Files, Journal};
 use crate::space::Space;
 use crate::writer::{Beginning, Tx, Writer};
 use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
@@ -59,7 +60,8 @@ impl Directory {
             head,
             clock: config.clock.clone(),
         };
-        audit::close_open_intents(&mut tx).await?;
+        let mut files = Files::open(&config.path)?;
+        let last_intent = audit::recover(&mut tx, &mut files).await?;
         tickets::purge(&mut tx).await?;
         let mover = options.connect().await.during("opening the database")?;
         let readers = SqlitePoolOptions::new()
@@ -70,10 +72,13 @@ impl Directory {
             .connect_with(options.pragma("query_only", "1"))
             .await
             .during("opening the database for reading")?;
+        let space = Space::new(&config.path, config.min_free_bytes);
         let (writer, task) = Writer::start(Beginning {
             tx,
-            space: Space::new(&config.path, config.min_free_bytes),
+            journal: Journal::new(files, last_intent + 1, space),
+            last_intent,
             audit_queue: config.audit_queue,
+            survive_power_loss: config.survive_power_loss,
         });
         let checkpoints = Checkpoints::start(mover, writer.commit_count());
         Ok(Directory {

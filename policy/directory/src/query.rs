@@ -27,6 +27,10 @@ impl Directory {
     /// Answers one question from one snapshot.
     pub(crate) async fn answer(&self, query: AdminQuery) -> Result<AdminOutcome, AdminError> {
         let now = millis(self.clock.now());
+        if matches!(query, AdminQuery::Audit { .. } | AdminQuery::AuditVerify) {
+            // What waits to be stored belongs to the answer; without it, the rest does.
+            let _ = self.writer.settle().await;
+        }
         let mut snapshot = self.snapshot().await?;
         let connection = &mut *snapshot;
         match query {

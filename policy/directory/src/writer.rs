@@ -2,11 +2,11 @@
 //!
 //! Owns the writing connection and the head of the audit's chain. Jobs that wait at the same time
 //! share one commit, without any artificial wait: while one commit runs, the next group gathers.
-//! Queued audit records go along with any commit, else at most 50 ms later.
+//! Journalled intents and queued audit records go along with any commit, else at most 50 ms later.
 //! INVARIANT: a caller hears of success only after the commit; a job that fails takes back what it
 //! wrote and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use tokio::time::Instant;
 
 use crate::chain::{self, Head, Row};
 use crate::error::{During, Full};
+use crate::journal::{Intent, Journal, MANY};
 use crate::refusals::Refusals;
-use crate::space::Space;
 
 /// Queued records are stored at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -107,7 +107,6 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Message {
     Job(Box<dyn Job>),
-    Intent(Box<AuditEvent>, Reply<IntentId>),
     Settle(Reply<()>),
     Stop,
 }
@@ -125,13 +124,18 @@ pub(crate) struct Writer {
     records: mpsc::Sender<Queued>,
     dropped: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
+    journal: Arc<Journal>,
+    survive_power_loss: bool,
 }
 
 /// What the writer needs to begin.
 pub(crate) struct Beginning {
     pub(crate) tx: Tx,
-    pub(crate) space: Space,
+    pub(crate) journal: Journal,
+    /// The highest number of an intent in the database.
+    pub(crate) last_intent: i64,
     pub(crate) audit_queue: usize,
+    pub(crate) survive_power_loss: bool,
 }
 
 impl Writer {
@@ -141,17 +145,20 @@ impl Writer {
         let (records, record_queue) = mpsc::channel(beginning.audit_queue.clamp(16, 1 << 20));
         let dropped = Arc::new(AtomicU64::new(0));
         let commits = Arc::new(AtomicU64::new(0));
+        let journal = Arc::new(beginning.journal);
         let task = Task {
             tx: beginning.tx,
             messages: message_queue,
             records: record_queue,
             dropped: dropped.clone(),
             commits: commits.clone(),
-            space: beginning.space,
+            journal: journal.clone(),
             pending: Vec::new(),
+            taken: Vec::new(),
             flush_at: None,
             refusals: Refusals::default(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            last_intent: beginning.last_intent,
             marked: 0,
         };
         (
@@ -160,6 +167,8 @@ impl Writer {
                 records,
                 dropped,
                 commits,
+                journal,
+                survive_power_loss: beginning.survive_power_loss,
             },
             tokio::spawn(task.run()),
         )
@@ -185,9 +194,11 @@ impl Writer {
 
     /// Stores an intent (rule A2).
     pub(crate) async fn intent(&self, event: AuditEvent) -> Result<IntentId, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::Intent(Box::new(event), reply)).await?;
-        answer.await.unwrap_or_else(|_| Err(stopped()))
+        let number = self.journal.append(&event)?;
+        if self.survive_power_loss {
+            self.settle().await?;
+        }
+        Ok(number)
     }
 
     /// Queues a record; never waits.
@@ -230,7 +241,6 @@ fn stopped() -> StoreError {
 #[derive(Default)]
 struct Group {
     jobs: Vec<Box<dyn Job>>,
-    intents: Vec<(Box<AuditEvent>, Reply<IntentId>)>,
     settles: Vec<Reply<()>>,
     stop: bool,
 }
@@ -239,14 +249,13 @@ impl Group {
     fn add(&mut self, message: Message) {
         match message {
             Message::Job(job) => self.jobs.push(job),
-            Message::Intent(event, reply) => self.intents.push((event, reply)),
             Message::Settle(reply) => self.settles.push(reply),
             Message::Stop => self.stop = true,
         }
     }
 
     fn len(&self) -> usize {
-        self.jobs.len() + self.intents.len() + self.settles.len()
+        self.jobs.len() + self.settles.len()
     }
 }
 
@@ -256,11 +265,16 @@ struct Task {
     records: mpsc::Receiver<Queued>,
     dropped: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
-    space: Space,
+    journal: Arc<Journal>,
+    /// Records to be stored.
     pending: Vec<Queued>,
+    /// Intents to be stored.
+    taken: Vec<Intent>,
     flush_at: Option<Instant>,
     refusals: Refusals,
-    open: BTreeSet<i64>,
+    /// Intents in the database without outcome, and their records.
+    open: BTreeMap<i64, i64>,
+    last_intent: i64,
     marked: i64,
 }
 
@@ -273,6 +287,7 @@ impl Task {
                 break;
             }
         }
+        self.journal.close();
         self.records.close();
         while let Ok(record) = self.records.try_recv() {
             self.take(record);
@@ -309,9 +324,14 @@ impl Task {
                     if let Some(record) = record { self.take(record); }
                     if self.pending.len() >= FLUSH_AT { break; }
                 }
+                () = self.journal.waiting.notified() => {
+                    self.flush_soon();
+                    if self.journal.len() >= MANY { break; }
+                }
                 () = sleep_until(wake), if wake.is_some() => {
                     self.take_counts();
-                    if !self.pending.is_empty() { break; }
+                    if self.something_waits() { break; }
+                    self.flush_at = None;
                 }
             }
         }
@@ -337,9 +357,17 @@ impl Task {
     fn take(&mut self, queued: Queued) {
         if let Some(queued) = self.refusals.pass(queued, Instant::now()) {
             self.pending.push(queued);
-            self.flush_at
-                .get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
+            self.flush_soon();
         }
+    }
+
+    fn something_waits(&self) -> bool {
+        !self.pending.is_empty() || !self.taken.is_empty() || self.journal.len() > 0
+    }
+
+    fn flush_soon(&mut self) {
+        self.flush_at
+            .get_or_insert_with(|| Instant::now() + FLUSH_AFTER);
     }
 
     fn take_counts(&mut self) {
@@ -369,64 +397,61 @@ impl Task {
         }
     }
 
-    /// Writes a group and everything pending in one commit, and answers.
+    /// Writes a group and everything that waits in one commit, and answers.
     async fn write(&mut self, mut group: Group) {
-        self.look_at_space(&mut group);
+        self.journal.look_at_space();
         if self.dropped.load(Ordering::Relaxed) > 0 {
             self.take_counts();
         }
-        if group.len() == 0 && self.pending.is_empty() {
+        // After the records were taken from their queue: an outcome never comes before its intent.
+        self.taken.append(&mut self.journal.take());
+        if group.len() == 0 && self.pending.is_empty() && self.taken.is_empty() {
             return;
         }
         let before = self.tx.head;
         match self.commit(&mut group).await {
-            Ok(intents) => {
+            Ok(rows) => {
+                self.journal.stored();
                 self.commits.fetch_add(1, Ordering::Relaxed);
-                self.remember_open(&intents);
+                self.remember_open(&rows);
                 self.pending.clear();
-                self.flush_at = None;
-                answer(group, &intents);
+                self.taken.clear();
+                self.flush_at = (self.journal.len() > 0).then(|| Instant::now() + FLUSH_AFTER);
+                answer(group, None);
                 self.mark(false).await;
             }
             Err(error) => {
                 self.tx.head = before;
-                // The records stay and are tried again; the queue behind them is bounded.
+                // What waits stays and is tried again; the queues behind it are bounded.
                 self.flush_at = Some(Instant::now() + FLUSH_AFTER * 4);
                 tracing::error!(error = %Full(&error), "a commit to the directory failed");
-                let why = Full(&error).to_string();
-                group
-                    .jobs
-                    .into_iter()
-                    .for_each(|job| job.finish(Some(&why)));
-                for (_, reply) in group.intents {
-                    let _ = reply.send(Err(failed(&why)));
-                }
-                for reply in group.settles {
-                    let _ = reply.send(Err(failed(&why)));
-                }
+                answer(group, Some(&Full(&error).to_string()));
             }
         }
     }
 
-    /// Answers the numbers of the intents, in order.
-    async fn commit(&mut self, group: &mut Group) -> Result<Vec<IntentId>, StoreError> {
+    /// Answers what was stored of the audit besides the jobs' own records.
+    async fn commit(&mut self, group: &mut Group) -> Result<Vec<Row>, StoreError> {
         if group.jobs.is_empty() {
-            let (rows, intents) = self.chain_up(group)?;
+            let rows = self.chain_up()?;
+            if rows.is_empty() {
+                return Ok(rows);
+            }
             if chain::fits_one_statement(rows.len()) {
                 // One statement is a transaction of its own, and takes the write lock at once.
                 chain::insert(&mut self.tx.connection, &rows).await?;
-                return Ok(intents);
+                return Ok(rows);
             }
             self.execute("BEGIN IMMEDIATE").await?;
             let stored = chain::insert(&mut self.tx.connection, &rows).await;
-            return self.end(stored.map(|()| intents)).await;
+            return self.end(stored.map(|()| rows)).await;
         }
         self.execute("BEGIN IMMEDIATE").await?;
         let done = self.run_jobs(group).await;
         self.end(done).await
     }
 
-    async fn run_jobs(&mut self, group: &mut Group) -> Result<Vec<IntentId>, StoreError> {
+    async fn run_jobs(&mut self, group: &mut Group) -> Result<Vec<Row>, StoreError> {
         for job in &mut group.jobs {
             let before = self.tx.head;
             self.execute("SAVEPOINT job").await?;
@@ -436,9 +461,9 @@ impl Task {
             }
             self.execute("RELEASE job").await?;
         }
-        let (rows, intents) = self.chain_up(group)?;
+        let rows = self.chain_up()?;
         chain::insert(&mut self.tx.connection, &rows).await?;
-        Ok(intents)
+        Ok(rows)
     }
 
     async fn end<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
@@ -453,19 +478,16 @@ impl Task {
         done
     }
 
-    /// Chains the pending records and then the group's intents.
-    fn chain_up(&mut self, group: &Group) -> Result<(Vec<Row>, Vec<IntentId>), StoreError> {
-        let mut rows = Vec::with_capacity(self.pending.len() + group.intents.len());
-        let mut intents = Vec::with_capacity(group.intents.len());
+    /// Chains the intents and then the records, among which their outcomes may be.
+    fn chain_up(&mut self) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::with_capacity(self.taken.len() + self.pending.len());
+        for intent in &self.taken {
+            rows.push(self.tx.head.append_intent(intent));
+        }
         for queued in &self.pending {
             rows.push(self.tx.head.append(&queued.event, queued.outcome_of)?);
         }
-        for (event, _) in &group.intents {
-            let row = self.tx.head.append(event, None)?;
-            intents.push(IntentId(row.seq));
-            rows.push(row);
-        }
-        Ok((rows, intents))
+        Ok(rows)
     }
 
     async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
@@ -476,40 +498,35 @@ impl Task {
             .during("committing to the directory")
     }
 
-    /// Rule A3: no change of a file begins where the audit may soon find no room; what ends access
-    /// goes on with the room that was kept back.
-    fn look_at_space(&mut self, group: &mut Group) {
-        let Err(why) = self.space.look() else { return };
-        if group.intents.is_empty() {
-            return;
-        }
-        tracing::error!(why, "changes are refused");
-        for (_, reply) in group.intents.drain(..) {
-            let _ = reply.send(Err(StoreError::new("storing an intent", why.clone())));
-        }
-    }
-
-    fn remember_open(&mut self, intents: &[IntentId]) {
-        for queued in &self.pending {
-            if let Some(intent) = queued.outcome_of {
-                self.open.remove(&intent.0);
+    fn remember_open(&mut self, rows: &[Row]) {
+        for row in rows {
+            match row.intent {
+                Some(intent) if row.outcome == AuditOutcome::Intent.as_str() => {
+                    self.last_intent = self.last_intent.max(intent);
+                    if self.open.len() < OPEN_INTENTS {
+                        self.open.insert(intent, row.seq);
+                    }
+                }
+                Some(intent) => {
+                    self.open.remove(&intent);
+                }
+                None => {}
             }
-        }
-        if self.open.len() + intents.len() <= OPEN_INTENTS {
-            self.open.extend(intents.iter().map(|intent| intent.0));
         }
     }
 
     /// Stores up to where every intent has its outcome, so that the next start reads little.
     async fn mark(&mut self, at_end: bool) {
-        let closed_through = self.open.first().map_or(self.tx.head.seq, |open| open - 1);
+        let oldest = self.open.first_key_value();
+        let closed_through = oldest.map_or(self.tx.head.seq, |(_, seq)| seq - 1);
         if self.open.len() >= OPEN_INTENTS || (!at_end && closed_through < self.marked + MARK_EVERY)
         {
             return;
         }
         self.marked = closed_through;
-        let stored = sqlx::query("UPDATE audit_state SET closed_through = $1")
+        let stored = sqlx::query("UPDATE audit_state SET closed_through = $1, last_intent = $2")
             .bind(closed_through)
+            .bind(self.last_intent)
             .execute(&mut self.tx.connection)
             .await;
         if let Err(error) = stored {
@@ -519,13 +536,13 @@ impl Task {
     }
 }
 
-fn answer(group: Group, intents: &[IntentId]) {
-    for ((_, reply), intent) in group.intents.into_iter().zip(intents) {
-        let _ = reply.send(Ok(*intent));
+/// Tells everybody how the commit went.
+fn answer(group: Group, failure: Option<&str>) {
+    for job in group.jobs {
+        job.finish(failure);
     }
-    group.jobs.into_iter().for_each(|job| job.finish(None));
     for reply in group.settles {
-        let _ = reply.send(Ok(()));
+        let _ = reply.send(failure.map_or(Ok(()), |why| Err(failed(why))));
     }
 }
 

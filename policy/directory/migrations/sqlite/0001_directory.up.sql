@@ -222,23 +222,26 @@ CREATE TABLE folder_moves (
     at          INTEGER NOT NULL
 ) STRICT;
 
--- hash = SHA-256(hash of the record before || seq || outcome_of || record).
--- The other columns repeat what `record` says, to be searched; `audit verify` compares them.
+-- hash = SHA-256(hash of the record before || seq || intent || record).
+-- An intent and its outcome carry the same number in `intent`. The other columns repeat what
+-- `record` says, to be searched; `audit verify` compares them.
 CREATE TABLE audit (
-    seq        INTEGER PRIMARY KEY,
-    outcome_of INTEGER,
-    kind       TEXT    NOT NULL,
-    outcome    TEXT    NOT NULL,
-    account    INTEGER,
-    record     TEXT    NOT NULL,
-    hash       BLOB    NOT NULL
+    seq     INTEGER PRIMARY KEY,
+    intent  INTEGER,
+    kind    TEXT    NOT NULL,
+    outcome TEXT    NOT NULL,
+    account INTEGER,
+    record  TEXT    NOT NULL,
+    hash    BLOB    NOT NULL
 ) STRICT;
 CREATE INDEX audit_kind ON audit (kind, seq) WHERE kind <> 'file';
 CREATE INDEX audit_account ON audit (account, seq) WHERE account IS NOT NULL;
 
--- Every intent up to this record has its outcome.
+-- Every intent up to the record closed_through has its outcome; last_intent is the highest number
+-- of an intent up to there.
 CREATE TABLE audit_state (
     only_row       INTEGER PRIMARY KEY CHECK (only_row = 1),
-    closed_through INTEGER NOT NULL
+    closed_through INTEGER NOT NULL,
+    last_intent    INTEGER NOT NULL
 ) STRICT;
-INSERT INTO audit_state (only_row, closed_through) VALUES (1, 0);
+INSERT INTO audit_state (only_row, closed_through, last_intent) VALUES (1, 0, 0);

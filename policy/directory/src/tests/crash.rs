@@ -89,17 +89,12 @@ async fn what_was_acknowledged_survives_kill_9() {
     };
     let answer = directory.query(query).await.unwrap();
     let records = answer["records"].as_array().unwrap();
-    let with_outcome: Vec<i64> = records
-        .iter()
-        .filter_map(|record| record["intent"].as_i64())
-        .collect();
     for id in intents {
-        let stored = records.iter().find(|record| record["id"] == id).unwrap();
-        assert_eq!(stored["outcome"], "intent");
-        assert_eq!(
-            with_outcome.iter().filter(|of| **of == id).count(),
-            1,
-            "intent {id}"
+        let of_it = records.iter().filter(|record| record["intent"] == id);
+        let outcomes: Vec<&str> = of_it.map(|r| r["outcome"].as_str().unwrap()).collect();
+        assert!(
+            matches!(outcomes[..], ["intent", "done" | "unknown"]),
+            "intent {id}: {outcomes:?}"
         );
     }
     for user in users {
