@@ -18,6 +18,8 @@ use crate::failure::{Context as _, Failure};
 const LOCK: &str = "lock";
 /// Marks a demo's folder; `serve` refuses it (rule H2).
 pub const DEMO_SECRETS: &str = "demo-secrets.json";
+/// Files by which a data folder is known.
+const MARKS: [&str; 4] = ["site.key", "portcullis.db", "portcullis.toml", DEMO_SECRETS];
 /// The longest path that is given to a socket as it is, in bytes.
 const SOCKET_PATH: usize = 100;
 /// The largest private file that is read, in bytes.
@@ -81,6 +83,13 @@ impl DataFolder {
             )));
         }
         if stat.st_mode & 0o077 != 0 {
+            if !looks_like_data(&handle)? {
+                return Err(Failure::new(format!(
+                    "{} holds other things and can be read by others, so it is no data folder; \
+                     name another one, or `chmod 700` it if it is meant",
+                    path.display()
+                )));
+            }
             rustix::fs::fchmod(&handle, Mode::RWXU).context(format_args!(
                 "cannot make the data folder {} private (0700)",
                 path.display()
@@ -234,6 +243,25 @@ impl DataFolder {
     }
 }
 
+/// Whether a folder is empty or holds what a data folder holds: a mistyped `--data` must not shut
+/// others out of some folder of theirs.
+fn looks_like_data(folder: &OwnedFd) -> Result<bool, Failure> {
+    let known = |name: &&str| {
+        rustix::fs::statat(folder, *name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    };
+    if MARKS.iter().any(|name| known(name)) {
+        return Ok(true);
+    }
+    let entries = rustix::fs::Dir::read_from(folder).context("cannot list the data folder")?;
+    for entry in entries {
+        let entry = entry.context("cannot list the data folder")?;
+        if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A umask of 077 until dropped, so that nothing that is made meanwhile can be read by others
 /// (rule H1). It is the whole process': used while nothing serves yet.
 #[derive(Debug)]
@@ -297,6 +325,21 @@ mod tests {
         let text = DataFolder::open(&path, false).unwrap_err().to_string();
         assert!(text.contains("--data"), "{text}");
         DataFolder::open(&path, true).unwrap();
+        assert_eq!(mode(&path), 0o700);
+    }
+
+    // rule H1
+    #[test]
+    fn a_folder_of_others_is_not_shut() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("shared");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("letter.txt"), "hello").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(DataFolder::open(&path, true).is_err());
+        assert_eq!(mode(&path), 0o755);
+        std::fs::write(path.join("portcullis.toml"), "").unwrap();
+        DataFolder::open(&path, false).unwrap();
         assert_eq!(mode(&path), 0o700);
     }
 

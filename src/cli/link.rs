@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis_gate::CutReport;
 use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 
-use crate::boot::Offline;
+use crate::boot::{DATABASE, Offline};
 use crate::control::Client;
 use crate::data::DataFolder;
 use crate::failure::Failure;
@@ -41,6 +41,13 @@ impl Link {
     /// The data folder cannot be used, or another process holds it and does not answer.
     pub async fn open(data: &Path, make: MakeFolder) -> Result<Link, Failure> {
         let folder = DataFolder::open(data, make == MakeFolder::Yes)?;
+        if make == MakeFolder::No && !folder.has(DATABASE) {
+            return Err(Failure::new(format!(
+                "there is no site in {} yet; `portcullis setup --data DIR` or `portcullis user add` \
+                 begins one",
+                folder.path().display()
+            )));
+        }
         let waited = tokio::time::timeout(PATIENCE, async {
             loop {
                 if let Some(client) = Client::connect(&folder).await? {
