@@ -103,7 +103,7 @@ impl Ports {
             }
         })?;
         let max = usize::try_from(loaded.max_sessions).unwrap_or(usize::MAX);
-        if self.registry.count_of(proof.account()) > max {
+        if self.registry.count_of(proof.account()) >= max {
             return Err(RefusalReason::TooManySessions);
         }
         let root = loaded.view.root();

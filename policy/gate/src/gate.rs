@@ -17,7 +17,7 @@ use portcullis_model::{AccountId, AccountName, Protocol, SessionId, VirtualPath}
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::own::OwnUploads;
-use crate::registry::Registry;
+use crate::registry::{Ended, Registry};
 use crate::{
     AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection, ConnectionInfo, CutReport,
     Durability, EndReason, EntryKind, Permit, PolicyStore, Session, Storage, Transport,
@@ -285,7 +285,7 @@ impl Ports {
         }
         for cut in &change.cuts {
             let ended = self.registry.cut(cut.target, cut.reason);
-            report.sessions_ended += ended;
+            report.sessions_ended += ended.count;
             self.record_cut(cut.target, cut.reason, ended, committed);
         }
         let milliseconds = || committed.elapsed().as_secs_f64() * 1000.0;
@@ -312,25 +312,24 @@ impl Ports {
         report
     }
 
-    fn record_cut(&self, target: CutTarget, reason: CutReason, ended: u64, committed: Instant) {
-        if ended == 0 {
+    fn record_cut(&self, target: CutTarget, reason: CutReason, ended: Ended, committed: Instant) {
+        if ended.count == 0 {
             return;
         }
-        let mut event = AuditEvent::new(
-            self.clock.now(),
-            AuditKind::Cut,
-            "sessions.end",
-            AuditOutcome::Done,
-            "gateway",
-        );
-        event.account = match target {
-            CutTarget::Account(account) => Some(account.0),
-            CutTarget::Credential(_) | CutTarget::Session(_) => None,
+        let now = self.clock.now();
+        let (kind, outcome) = (AuditKind::Cut, AuditOutcome::Done);
+        let mut event = AuditEvent::new(now, kind, "sessions.end", outcome, "gateway");
+        event.account = match (target, &ended.whose) {
+            (CutTarget::Account(account), _) => Some(account.0),
+            (_, Some((account, _))) => Some(account.0),
+            (_, None) => None,
         };
+        event.target = ended.whose.map(|(_, name)| name.shown().to_owned());
         let milliseconds = committed.elapsed().as_secs_f64() * 1000.0;
         event.detail = Some(format!(
-            "{}: {ended} sessions ended, the last socket closed {milliseconds:.2} ms after the commit",
-            EndReason::Cut(reason).as_str()
+            "{}: {} sessions ended, the last socket closed {milliseconds:.2} ms after the commit",
+            EndReason::Cut(reason).as_str(),
+            ended.count
         ));
         self.audit.record(event, None);
     }

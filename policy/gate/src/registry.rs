@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use portcullis_authn::ProvenCredential;
-use portcullis_model::{AccountId, CredentialId, GroupId, SessionId};
+use portcullis_model::{AccountId, AccountName, CredentialId, GroupId, SessionId};
 
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::{ConnectionInfo, EndReason, SessionSummary, Transport};
@@ -29,6 +29,15 @@ struct Lists {
     by_account: Index<AccountId>,
     by_credential: Index<CredentialId>,
     by_group: Index<GroupId>,
+}
+
+/// What a cut ended.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// Sessions and half-done logins.
+    pub(crate) count: u64,
+    /// Whose they were, where a session was among them.
+    pub(crate) whose: Option<(AccountId, AccountName)>,
 }
 
 struct Index<K>(HashMap<K, HashSet<SessionId>>);
@@ -169,9 +178,15 @@ impl Registry {
         true
     }
 
-    /// Open sessions and logins under way of one account.
+    /// Admitted sessions of one account. Logins under way do not count: anyone can begin one under
+    /// its name, and must not use up its sessions by that.
     pub(crate) fn count_of(&self, account: AccountId) -> usize {
-        lock(&self.lists).by_account.count(account)
+        let lists = lock(&self.lists);
+        let admitted = |id: &SessionId| {
+            let entry = lists.all.get(id);
+            entry.is_some_and(|entry| lock(&entry.state).summary.is_some())
+        };
+        lists.by_account.get(account).filter(admitted).count()
     }
 
     /// Connections in all.
@@ -191,8 +206,8 @@ impl Registry {
     }
 
     /// Ends every session and half-done login of a target; their sockets are closed when this
-    /// returns. Answers how many.
-    pub(crate) fn cut(&self, target: CutTarget, reason: CutReason) -> u64 {
+    /// returns.
+    pub(crate) fn cut(&self, target: CutTarget, reason: CutReason) -> Ended {
         let doomed: Vec<_> = {
             let lists = lock(&self.lists);
             let ids: Vec<SessionId> = match target {
@@ -205,10 +220,17 @@ impl Registry {
                 .collect()
         };
         // The list's lock is free while sockets are closed, so that logins go on meanwhile.
-        doomed
-            .iter()
-            .filter(|entry| entry.end(EndReason::Cut(reason)))
-            .count() as u64
+        let mut ended = Ended::default();
+        for entry in doomed {
+            if entry.end(EndReason::Cut(reason)) {
+                ended.count += 1;
+                let whose = || lock(&entry.state).summary.clone();
+                ended.whose = ended
+                    .whose
+                    .or_else(|| whose().map(|summary| (summary.account, summary.name)));
+            }
+        }
+        ended
     }
 
     /// Marks every session that a change touches, so that it takes a new view at its next
