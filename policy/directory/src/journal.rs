@@ -59,8 +59,9 @@ struct Inner {
 
 /// The two files and where each ends.
 pub(crate) struct Files {
+    /// Takes what comes.
     active: File,
-    /// Being stored, or empty.
+    /// Holds only what was taken by the writer.
     other: File,
 }
 
@@ -246,13 +247,12 @@ impl Journal {
         self.lock().waiting.len()
     }
 
-    /// Takes what waits, to be stored. From now on the other file takes what comes, if it is empty.
+    /// Takes what waits, to be stored. From now on the other file takes what comes, so that the one
+    /// that took it until now holds nothing that was not taken.
     pub(crate) fn take(&self) -> Vec<Intent> {
         let mut inner = self.lock();
-        if inner.files.other.end == 0 {
-            let Files { active, other } = &mut inner.files;
-            std::mem::swap(active, other);
-        }
+        let Files { active, other } = &mut inner.files;
+        std::mem::swap(active, other);
         std::mem::take(&mut inner.waiting)
     }
 

@@ -396,29 +396,75 @@ async fn an_intent_is_stored_when_it_returns() {
     directory.close().await;
 }
 
+/// The journal's file that holds something.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "looks at what the directory made"
+)]
+fn journal_in(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    let files = ["portcullis.intents-1", "portcullis.intents-2"];
+    let mut files = files.map(|file| folder.path().join(file)).into_iter();
+    files
+        .find(|file| std::fs::metadata(file).unwrap().len() > 0)
+        .unwrap()
+}
+
 #[tokio::test]
 #[expect(clippy::disallowed_methods, reason = "alters what the directory made")]
-async fn a_journal_that_was_torn_keeps_what_stands_before_the_tear() {
+async fn a_torn_or_garbled_entry_ends_the_journal_and_hurts_nothing_before_it() {
+    // rule A2
+    let torn = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 5);
+    let garbled = |bytes: &mut Vec<u8>| bytes.iter_mut().rev().take(5).for_each(|b| *b = 0);
+    let followed = |bytes: &mut Vec<u8>| {
+        bytes.truncate(bytes.len() - 5);
+        bytes.extend([0xff; 40]);
+    };
+    let damages: [&dyn Fn(&mut Vec<u8>); 3] = [&torn, &garbled, &followed];
+    for damage in damages {
+        let site = Site::new().await;
+        for _ in 0..3 {
+            let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
+            site.directory.intent(intent).await.unwrap();
+        }
+        let copy = left_by_a_crash(&site);
+        let file = journal_in(&copy);
+        let mut bytes = std::fs::read(&file).unwrap();
+        damage(&mut bytes);
+        std::fs::write(&file, &bytes).unwrap();
+        let directory = open(&copy, &site.clock).await;
+        let found = outcomes(&directory).await;
+        assert_eq!(found, ["1 intent", "2 intent", "1 unknown", "2 unknown"]);
+        directory.close().await;
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "alters what the directory made")]
+async fn a_crash_between_commit_and_emptying_stores_nothing_twice() {
     // rule A2
     let site = Site::new().await;
     for _ in 0..3 {
         let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
         site.directory.intent(intent).await.unwrap();
     }
+    let file = journal_in(&site.folder);
+    let bytes = std::fs::read(&file).unwrap();
+    site.directory.settle().await.unwrap();
+    assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
     let copy = left_by_a_crash(&site);
-    let files = ["portcullis.intents-1", "portcullis.intents-2"];
-    let file = files.map(|file| copy.path().join(file));
-    let file = file
-        .iter()
-        .find(|file| std::fs::metadata(file).unwrap().len() > 0)
-        .unwrap();
-    let mut bytes = std::fs::read(file).unwrap();
-    bytes.truncate(bytes.len() - 5);
-    std::fs::write(file, &bytes).unwrap();
+    std::fs::write(copy.path().join(file.file_name().unwrap()), &bytes).unwrap();
     let directory = open(&copy, &site.clock).await;
+    let found = outcomes(&directory).await;
     assert_eq!(
-        outcomes(&directory).await,
-        ["1 intent", "2 intent", "1 unknown", "2 unknown"]
+        found,
+        [
+            "1 intent",
+            "2 intent",
+            "3 intent",
+            "1 unknown",
+            "2 unknown",
+            "3 unknown"
+        ]
     );
     directory.close().await;
 }
