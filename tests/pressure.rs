@@ -86,6 +86,13 @@ async fn sessions_of_one_account_can_be_bounded() {
     let key = account.ssh_key_file.clone().unwrap();
     let mut fourth = Ssh::connect(&demo).await.unwrap();
     assert_ne!(fourth.try_key("mia", &key).await, Login::Accepted);
+    // Logins under her name that nobody finishes take nothing from her.
+    let mut strangers = Vec::new();
+    for _ in 0..5 {
+        let mut stranger = Ssh::connect(&demo).await.unwrap();
+        assert!(matches!(stranger.ask("mia").await, Login::Asked(_)));
+        strangers.push(stranger);
+    }
     open.pop().unwrap().leave().await;
     crate::harness::eventually(Duration::from_secs(5), "the third has left", || {
         demo.json(&["session", "list"])["sessions"].as_array().unwrap().len() == 2

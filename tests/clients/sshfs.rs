@@ -72,6 +72,7 @@ fn a_days_work() {
     let mut got = vec![0; 1000];
     file.read_exact(&mut got).unwrap();
     assert!(got == data[1_234_567..1_235_567]);
+    drop(file);
 
     std::fs::remove_file(here.join("d/g")).unwrap();
     std::fs::remove_dir(here.join("d")).unwrap();

@@ -17,7 +17,6 @@ paramiko.Transport._handler_table = dict(paramiko.Transport._handler_table)
 paramiko.Transport._handler_table[paramiko.common.MSG_KEXINIT] = (
     lambda *_: time.sleep(3600)
 )
-connection.daemon = True
 connection._send_kex_init()
 time.sleep(0.5)
 open(os.path.join(TOLD["scratch"], "stuck"), "w").close()
