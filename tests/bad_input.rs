@@ -32,7 +32,14 @@ impl Calm {
         let ssh = login_key(&demo, &account).await;
         let neighbour = ssh.sftp().await.unwrap();
         let before = demo.memory_kib();
-        Calm { demo, account, folder, neighbour, _neighbour: ssh, before }
+        Calm {
+            demo,
+            account,
+            folder,
+            neighbour,
+            _neighbour: ssh,
+            before,
+        }
     }
 
     async fn sftp(&self) -> (Ssh, Sftp) {
@@ -46,7 +53,11 @@ impl Calm {
         let path = format!("{}/f", self.folder);
         assert_eq!(self.neighbour.get(&path).await.unwrap(), b"calm");
         let after = self.demo.memory_kib();
-        assert!(after < self.before + FLAT_KIB, "{} KiB became {after} KiB", self.before);
+        assert!(
+            after < self.before + FLAT_KIB,
+            "{} KiB became {after} KiB",
+            self.before
+        );
         let log = self.demo.log();
         assert!(!log.contains("panicked"), "{log}");
         assert!(self.demo.lives());
@@ -62,7 +73,10 @@ async fn lengths_up_to_four_gibibytes() {
         let mut bytes = length.to_be_bytes().to_vec();
         bytes.extend([5, 0, 0, 0, 1, 0, 0, 0]);
         let _ = sftp.send_raw(&bytes).await;
-        assert!(sftp.receive().await.is_none(), "{length}: the channel went on");
+        assert!(
+            sftp.receive().await.is_none(),
+            "{length}: the channel went on"
+        );
     }
     calm.still().await;
 }
@@ -73,10 +87,16 @@ async fn packets_cut_short_and_lengths_that_lie_inside() {
     let (_ssh, mut sftp) = calm.sftp().await;
     for kind in (3..=20).chain([200]) {
         let empty = sftp.code(kind, &Body::new()).await;
-        assert!(matches!(empty, BAD_MESSAGE | FAILURE | UNSUPPORTED), "{kind}: {empty}");
+        assert!(
+            matches!(empty, BAD_MESSAGE | FAILURE | UNSUPPORTED),
+            "{kind}: {empty}"
+        );
         let lying = Body::new().u32(u32::MAX).u32(1);
         let code = sftp.code(kind, &lying).await;
-        assert!(matches!(code, BAD_MESSAGE | FAILURE | UNSUPPORTED), "{kind}: {code}");
+        assert!(
+            matches!(code, BAD_MESSAGE | FAILURE | UNSUPPORTED),
+            "{kind}: {code}"
+        );
         let attributes = Body::new().text("/x").u32(0x8000_0000).u32(u32::MAX);
         assert_ne!(sftp.code(kind, &attributes).await, GONE, "{kind}");
     }
@@ -124,9 +144,16 @@ async fn ten_thousand_handles() {
             }
         }
     }
-    assert!(refused > 0 && open.len() >= 64, "{} handles were opened", open.len());
+    assert!(
+        refused > 0 && open.len() >= 64,
+        "{} handles were opened",
+        open.len()
+    );
     assert_eq!(sftp.close(&open.pop().unwrap()).await, OK);
-    assert!(sftp.open(&path, READ).await.is_ok(), "a closed handle makes room");
+    assert!(
+        sftp.open(&path, READ).await.is_ok(),
+        "a closed handle makes room"
+    );
     for nonsense in [&b""[..], b"x", b"\xff\xff\xff\xff", &[0; 300]] {
         assert_ne!(sftp.close(nonsense).await, OK);
         assert!(sftp.read(nonsense, 0, 1).await.is_err());
@@ -143,7 +170,10 @@ async fn a_thousand_channels() {
     let mut channels = Vec::new();
     let mut refused = false;
     for _ in 0..1000 {
-        match tokio::time::timeout(Duration::from_secs(10), ssh.channel()).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(10), ssh.channel())
+            .await
+            .unwrap()
+        {
             Ok(channel) => channels.push(channel),
             Err(_) => {
                 refused = true;
@@ -151,7 +181,11 @@ async fn a_thousand_channels() {
             }
         }
     }
-    assert!(refused && channels.len() < 1000, "{} channels were opened", channels.len());
+    assert!(
+        refused && channels.len() < 1000,
+        "{} channels were opened",
+        channels.len()
+    );
     calm.still().await;
 }
 
@@ -163,7 +197,9 @@ async fn other_channel_types_and_requests() {
     let channel = ssh.channel().await.unwrap();
     // CVE-2026 of russh < 0.62.4: more than 130 pty modes.
     let modes: Vec<(russh::Pty, u32)> = (0..200).map(|_| (russh::Pty::VINTR, 3)).collect();
-    let _ = channel.request_pty(true, "xterm", 80, 24, 0, 0, &modes).await;
+    let _ = channel
+        .request_pty(true, "xterm", 80, 24, 0, 0, &modes)
+        .await;
     let _ = channel.exec(true, "sh -c id").await;
     let _ = channel.request_shell(true).await;
     let _ = channel.set_env(true, "LD_PRELOAD", "/tmp/x.so").await;
@@ -201,13 +237,23 @@ async fn names_that_are_no_names() {
         let code = sftp.code(3, &create).await;
         assert!(code != OK && code != GONE, "{name:?}: {code}");
         for kind in [7, 13, 17, 11] {
-            assert_ne!(sftp.code(kind, &Body::new().text(&path)).await, OK, "{name:?}");
+            assert_ne!(
+                sftp.code(kind, &Body::new().text(&path)).await,
+                OK,
+                "{name:?}"
+            );
         }
-        let code = sftp.code(18, &Body::new().text([folder, b"/f"].concat()).text(&path)).await;
+        let code = sftp
+            .code(18, &Body::new().text([folder, b"/f"].concat()).text(&path))
+            .await;
         assert_ne!(code, OK, "{name:?}");
     }
     // An empty name is the starting folder: it is no file, and it is never a new name.
-    assert_ne!(sftp.code(3, &Body::new().text("").u32(WRITE | CREATE).u32(0)).await, OK);
+    assert_ne!(
+        sftp.code(3, &Body::new().text("").u32(WRITE | CREATE).u32(0))
+            .await,
+        OK
+    );
     assert_ne!(sftp.make_folder("").await, OK);
     calm.still().await;
 }
@@ -216,14 +262,29 @@ async fn names_that_are_no_names() {
 async fn reads_and_writes_at_the_ends_of_the_range() {
     let calm = Calm::start().await;
     let (_ssh, mut sftp) = calm.sftp().await;
-    let handle = sftp.open(&format!("{}/f", calm.folder), READ).await.unwrap();
-    for (at, length) in [(u64::MAX, 1), (u64::MAX, u32::MAX), (1 << 63, 10), (4, u32::MAX)] {
-        assert!(sftp.read(&handle, at, length).await.is_err(), "{at} {length}");
+    let handle = sftp
+        .open(&format!("{}/f", calm.folder), READ)
+        .await
+        .unwrap();
+    for (at, length) in [
+        (u64::MAX, 1),
+        (u64::MAX, u32::MAX),
+        (1 << 63, 10),
+        (4, u32::MAX),
+    ] {
+        assert!(
+            sftp.read(&handle, at, length).await.is_err(),
+            "{at} {length}"
+        );
     }
     let got = sftp.read(&handle, 0, u32::MAX).await.unwrap();
     assert_eq!(got, b"calm", "an over-long read is a short one");
-    assert!(sftp.read(&handle, 0, 0).await.is_ok_and(|data| data.is_empty())
-        || sftp.read(&handle, 0, 0).await.is_err());
+    assert!(
+        sftp.read(&handle, 0, 0)
+            .await
+            .is_ok_and(|data| data.is_empty())
+            || sftp.read(&handle, 0, 0).await.is_err()
+    );
     calm.still().await;
 }
 
@@ -271,10 +332,18 @@ async fn clients_that_dribble_or_shout_their_banner() {
         std::thread::sleep(Duration::from_millis(25));
     }
     // Lines without end, lines before the banner without number, and no text at all.
-    for shout in [vec![b'A'; 1 << 20], b"line\r\n".repeat(100_000), vec![0; 1 << 16]] {
+    for shout in [
+        vec![b'A'; 1 << 20],
+        b"line\r\n".repeat(100_000),
+        vec![0; 1 << 16],
+    ] {
         let mut client = TcpStream::connect(&address).unwrap();
-        client.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        client
+            .set_write_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         let _ = client.write_all(&shout);
         let mut answer = Vec::new();
         let _ = client.read_to_end(&mut answer);
@@ -282,13 +351,28 @@ async fn clients_that_dribble_or_shout_their_banner() {
     }
     let start = Instant::now();
     login_key(&demo, &account).await;
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        start.elapsed()
+    );
     // The grace time ends them all, however they dribble on.
     let count = dribbling.len();
-    eventually(Duration::from_secs(12), "dribbling clients are closed", || {
-        dribbling.iter_mut().for_each(|client| drop(client.write_all(b"S")));
-        dribbling.iter_mut().map(is_closed).filter(|closed| *closed).count() == count
-    });
+    eventually(
+        Duration::from_secs(12),
+        "dribbling clients are closed",
+        || {
+            dribbling
+                .iter_mut()
+                .for_each(|client| drop(client.write_all(b"S")));
+            dribbling
+                .iter_mut()
+                .map(is_closed)
+                .filter(|closed| *closed)
+                .count()
+                == count
+        },
+    );
     assert!(demo.memory_kib() < before + FLAT_KIB);
 }
 

@@ -10,12 +10,23 @@ use crate::harness::{Demo, login_key};
 fn requests() -> Vec<(String, u8)> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/protocols/sftp/src/codec.rs");
     let text = std::fs::read_to_string(path).unwrap();
-    let (_, list) = text.split_once("pub mod kind {").expect("the codec's list of packets");
+    let (_, list) = text
+        .split_once("pub mod kind {")
+        .expect("the codec's list of packets");
     let (list, _) = list.split_once('}').unwrap();
     let found: Vec<(String, u8)> = list
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u8 = "))
-        .map(|(name, number)| (name.to_owned(), number.trim_end_matches(';').parse().unwrap()))
+        .filter_map(|line| {
+            line.trim()
+                .strip_prefix("pub const ")?
+                .split_once(": u8 = ")
+        })
+        .map(|(name, number)| {
+            (
+                name.to_owned(),
+                number.trim_end_matches(';').parse().unwrap(),
+            )
+        })
         // Above 100, EXTENDED aside, are replies; INIT and VERSION greet.
         .filter(|(name, number)| name == "EXTENDED" || (3..100).contains(number))
         .collect();
@@ -40,54 +51,91 @@ enum About {
     Nothing,
 }
 
-/// Every case: a name, what it is about, the packet's number, and its body for a subject.
-fn cases(extensions: &[String]) -> Vec<(String, About, u8, Box<dyn Fn(&[u8]) -> Body>)> {
-    let mut all: Vec<(String, About, u8, Box<dyn Fn(&[u8]) -> Body>)> = Vec::new();
-    let mut add = |name: &str, about, number, body: Box<dyn Fn(&[u8]) -> Body>| {
+/// Makes the body of a packet for a subject.
+type Build = Box<dyn Fn(&[u8]) -> Body>;
+/// A name, what it is about, the packet's number, and its body.
+type Case = (String, About, u8, Build);
+
+/// Every case.
+fn cases(extensions: &[String]) -> Vec<Case> {
+    let mut all: Vec<Case> = Vec::new();
+    let mut add = |name: &str, about, number, body: Build| {
         all.push((name.to_owned(), about, number, body));
     };
     for (name, number) in requests() {
-        let plain: Box<dyn Fn(&[u8]) -> Body> = Box::new(|s| Body::new().text(s));
+        let plain: Build = Box::new(|s| Body::new().text(s));
         match name.as_str() {
             "OPEN" => {
-                add("OPEN to read", About::File, number, Box::new(|s| {
-                    Body::new().text(s).u32(READ).u32(0)
-                }));
-                add("OPEN to write", About::File, number, Box::new(|s| {
-                    Body::new().text(s).u32(WRITE).u32(0)
-                }));
-                add("OPEN to create", About::New, number, Box::new(|s| {
-                    Body::new().text(s).u32(WRITE | CREATE).u32(0)
-                }));
+                add(
+                    "OPEN to read",
+                    About::File,
+                    number,
+                    Box::new(|s| Body::new().text(s).u32(READ).u32(0)),
+                );
+                add(
+                    "OPEN to write",
+                    About::File,
+                    number,
+                    Box::new(|s| Body::new().text(s).u32(WRITE).u32(0)),
+                );
+                add(
+                    "OPEN to create",
+                    About::New,
+                    number,
+                    Box::new(|s| Body::new().text(s).u32(WRITE | CREATE).u32(0)),
+                );
             }
             "CLOSE" => {}
-            "READ" => add("READ", About::Handle, number, Box::new(|s| {
-                Body::new().text(s).u64(0).u32(10)
-            })),
-            "WRITE" => add("WRITE", About::Handle, number, Box::new(|s| {
-                Body::new().text(s).u64(0).text("x")
-            })),
+            "READ" => add(
+                "READ",
+                About::Handle,
+                number,
+                Box::new(|s| Body::new().text(s).u64(0).u32(10)),
+            ),
+            "WRITE" => add(
+                "WRITE",
+                About::Handle,
+                number,
+                Box::new(|s| Body::new().text(s).u64(0).text("x")),
+            ),
             "LSTAT" | "STAT" | "REMOVE" => add(&name, About::File, number, plain),
             "FSTAT" => add(&name, About::Handle, number, plain),
-            "SETSTAT" => add(&name, About::File, number, Box::new(|s| {
-                Body::new().text(s).u32(4).u32(0o600)
-            })),
-            "FSETSTAT" => add(&name, About::Handle, number, Box::new(|s| {
-                Body::new().text(s).u32(4).u32(0o600)
-            })),
+            "SETSTAT" => add(
+                &name,
+                About::File,
+                number,
+                Box::new(|s| Body::new().text(s).u32(4).u32(0o600)),
+            ),
+            "FSETSTAT" => add(
+                &name,
+                About::Handle,
+                number,
+                Box::new(|s| Body::new().text(s).u32(4).u32(0o600)),
+            ),
             "OPENDIR" | "RMDIR" => add(&name, About::Folder, number, plain),
             "READDIR" => add(&name, About::FolderHandle, number, plain),
             "MKDIR" => {
-                add(&name, About::New, number, Box::new(|s| Body::new().text(s).u32(0)));
+                add(
+                    &name,
+                    About::New,
+                    number,
+                    Box::new(|s| Body::new().text(s).u32(0)),
+                );
             }
             "REALPATH" => add(&name, About::Nothing, number, plain),
-            "RENAME" => add(&name, About::File, number, Box::new(|s| {
-                Body::new().text(s).text([s, b"-moved"].concat())
-            })),
+            "RENAME" => add(
+                &name,
+                About::File,
+                number,
+                Box::new(|s| Body::new().text(s).text([s, b"-moved"].concat())),
+            ),
             "READLINK" => add(&name, About::File, number, plain),
-            "SYMLINK" => add(&name, About::New, number, Box::new(|s| {
-                Body::new().text("/anywhere").text(s)
-            })),
+            "SYMLINK" => add(
+                &name,
+                About::New,
+                number,
+                Box::new(|s| Body::new().text("/anywhere").text(s)),
+            ),
             "EXTENDED" => {
                 for extension in extensions {
                     let (about, body) = extended(extension);
@@ -100,19 +148,21 @@ fn cases(extensions: &[String]) -> Vec<(String, About, u8, Box<dyn Fn(&[u8]) -> 
     all
 }
 
-fn extended(name: &str) -> (About, Box<dyn Fn(&[u8]) -> Body>) {
+fn extended(name: &str) -> (About, Build) {
     let start = Body::new().text(name);
     match name {
-        "posix-rename@openssh.com" => (About::File, Box::new(move |s| {
-            start.clone().text(s).text([s, b"-moved"].concat())
-        })),
+        "posix-rename@openssh.com" => (
+            About::File,
+            Box::new(move |s| start.clone().text(s).text([s, b"-moved"].concat())),
+        ),
         "statvfs@openssh.com" => (About::Folder, Box::new(move |s| start.clone().text(s))),
         "fstatvfs@openssh.com" | "fsync@openssh.com" => {
             (About::Handle, Box::new(move |s| start.clone().text(s)))
         }
-        "lsetstat@openssh.com" => {
-            (About::File, Box::new(move |s| start.clone().text(s).u32(4).u32(0o600)))
-        }
+        "lsetstat@openssh.com" => (
+            About::File,
+            Box::new(move |s| start.clone().text(s).u32(4).u32(0o600)),
+        ),
         "limits@openssh.com" => (About::Nothing, Box::new(move |_| start.clone())),
         other => panic!("the extension {other} has no case: write one"),
     }
@@ -126,8 +176,10 @@ async fn extensions(sftp: &mut Sftp) -> Vec<String> {
 fn without_a_login_no_packet_is_answered() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("bea");
-    let numbers: Vec<String> =
-        requests().into_iter().map(|(_, number)| number.to_string()).collect();
+    let numbers: Vec<String> = requests()
+        .into_iter()
+        .map(|(_, number)| number.to_string())
+        .collect();
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     let told = paramiko::script(&demo, &account, "before_login.py", &numbers);
     assert!(told.out.ends_with("done\n"), "{told:?}");
@@ -154,14 +206,21 @@ async fn without_a_grant_nothing_exists() {
         assert_eq!(at_there.kind, 101, "{name}");
         assert_ne!(at_there.status(), OK, "{name}");
         let same = (at_missing.status(), at_missing.message());
-        assert_eq!((at_there.status(), at_there.message()), same, "{name} tells what exists");
+        assert_eq!(
+            (at_there.status(), at_there.message()),
+            same,
+            "{name} tells what exists"
+        );
         if matches!(about, About::File | About::Folder | About::New) {
             let code = at_there.status();
             assert!(matches!(code, NO_SUCH_FILE | UNSUPPORTED), "{name}: {code}");
         }
     }
     assert_eq!(std::fs::read(demo.on_disk("/secret/f")).unwrap(), b"secret");
-    assert_eq!(std::fs::read_dir(demo.on_disk("/secret")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read_dir(demo.on_disk("/secret")).unwrap().count(),
+        1
+    );
 }
 
 // rule C3
@@ -174,16 +233,26 @@ async fn after_the_grant_is_gone_nothing_is_reached_by_name_or_handle() {
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.raw_sftp().await.unwrap();
     let extensions = extensions(&mut sftp).await;
-    let file = sftp.open(&format!("{folder}/f"), READ | WRITE).await.unwrap();
+    let file = sftp
+        .open(&format!("{folder}/f"), READ | WRITE)
+        .await
+        .unwrap();
     let listing = sftp.open_folder(&folder).await.unwrap();
-    let upload = sftp.open(&format!("{folder}/up"), WRITE | CREATE).await.unwrap();
+    let upload = sftp
+        .open(&format!("{folder}/up"), WRITE | CREATE)
+        .await
+        .unwrap();
     assert_eq!(sftp.write(&upload, 0, b"part").await, OK);
 
     let grants = demo.json(&["grant", "list", &folder]);
     let id = grants["grants"][0]["id"].to_string();
     demo.cli(&["grant", "remove", &id]).must();
 
-    let (f, sub, new) = (format!("{folder}/f"), format!("{folder}/sub"), format!("{folder}/new"));
+    let (f, sub, new) = (
+        format!("{folder}/f"),
+        format!("{folder}/sub"),
+        format!("{folder}/new"),
+    );
     for (name, about, number, body) in cases(&extensions) {
         let subject: &[u8] = match about {
             About::File => f.as_bytes(),
@@ -193,7 +262,11 @@ async fn after_the_grant_is_gone_nothing_is_reached_by_name_or_handle() {
             About::FolderHandle => &listing,
             About::Nothing => continue,
         };
-        assert_ne!(sftp.code(number, &body(subject)).await, OK, "{name} still works");
+        assert_ne!(
+            sftp.code(number, &body(subject)).await,
+            OK,
+            "{name} still works"
+        );
     }
     // rule U4
     assert_ne!(sftp.close(&upload).await, OK, "publishing decides again");
@@ -222,9 +295,16 @@ async fn after_the_cut_no_packet_is_answered() {
         open.push((ssh, sftp, handle, case));
     }
     let told = demo.json(&["user", "disable", "bea"]);
-    assert!(told["sessions_ended"].as_u64().unwrap() >= open.len() as u64, "{told}");
+    assert!(
+        told["sessions_ended"].as_u64().unwrap() >= open.len() as u64,
+        "{told}"
+    );
     for (_ssh, mut sftp, handle, (name, about, number, body)) in open {
-        let subject = if *about == About::Handle { handle } else { folder.clone().into_bytes() };
+        let subject = if *about == About::Handle {
+            handle
+        } else {
+            folder.clone().into_bytes()
+        };
         assert_eq!(sftp.code(*number, &body(&subject)).await, GONE, "{name}");
     }
 }

@@ -31,7 +31,11 @@ fn policy_eval_agrees_with_every_fixture() {
 fn policy_eval_says_what_is_wrong_with_a_fixture() {
     let eval = |text: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        run(command.args(["policy", "eval", "-"]), text.as_bytes(), Duration::from_secs(20))
+        run(
+            command.args(["policy", "eval", "-"]),
+            text.as_bytes(),
+            Duration::from_secs(20),
+        )
     };
     let with = |part: &str| {
         format!(
@@ -64,13 +68,17 @@ fn every_command_has_help_and_nothing_is_a_stub() {
     let mut todo = vec![Vec::<String>::new()];
     let mut seen = 0;
     while let Some(words) = todo.pop() {
-        let arguments: Vec<&str> =
-            words.iter().map(String::as_str).chain(["--help"]).collect();
+        let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
         let told = portcullis(&arguments).must();
-        assert!(!told.out.to_lowercase().contains("not implemented"), "{words:?}");
+        assert!(
+            !told.out.to_lowercase().contains("not implemented"),
+            "{words:?}"
+        );
         assert!(told.out.contains("Usage:"), "{words:?}: {told:?}");
         seen += 1;
-        let Some((_, list)) = told.out.split_once("Commands:\n") else { continue };
+        let Some((_, list)) = told.out.split_once("Commands:\n") else {
+            continue;
+        };
         for line in list.lines().take_while(|line| line.starts_with("  ")) {
             let name = line.split_whitespace().next().unwrap();
             if name != "help" && line.starts_with("  ") && !line.starts_with("   ") {
@@ -117,10 +125,19 @@ fn errors_say_what_happened_to_what_and_what_next() {
         (&["user", "disable", "nobody"], "nobody"),
         (&["user", "add", "partner"], "partner"),
         (&["user", "add", "a/b"], "character"),
-        (&["grant", "add", "/x", "owner", "--user", "partner"], "owner"),
-        (&["grant", "add", "/x", "read", "--user", "nobody"], "nobody"),
+        (
+            &["grant", "add", "/x", "owner", "--user", "partner"],
+            "owner",
+        ),
+        (
+            &["grant", "add", "/x", "read", "--user", "nobody"],
+            "nobody",
+        ),
         (&["grant", "add", "/x", "read"], "--user"),
-        (&["grant", "add", "/../x", "read", "--user", "partner"], "root"),
+        (
+            &["grant", "add", "/../x", "read", "--user", "partner"],
+            "root",
+        ),
         (&["fence", "add", "/"], "/"),
         (&["grant", "remove", "999999"], "999999"),
         (&["member", "add", "nogroup", "partner"], "nogroup"),
@@ -142,12 +159,16 @@ fn explain_gives_reasons() {
     demo.make_file("/a/b/f", "x");
     demo.cli(&["group", "add", "readers"]).must();
     demo.cli(&["member", "add", "readers", "carl"]).must();
-    demo.cli(&["grant", "add", "/a", "read", "--group", "readers"]).must();
+    demo.cli(&["grant", "add", "/a", "read", "--group", "readers"])
+        .must();
     demo.cli(&["fence", "add", "/a/b"]).must();
     let told = demo.json(&["policy", "explain", "carl", "read", "/a/b/f"]);
     assert_eq!(told["answer"], "not_found", "{told}");
     let text = told.to_string();
-    assert!(text.contains("readers") && text.contains("/a/b") && text.contains("fence"), "{told}");
+    assert!(
+        text.contains("readers") && text.contains("/a/b") && text.contains("fence"),
+        "{told}"
+    );
     let told = demo.json(&["policy", "explain", "carl", "read", "/a/f"]);
     assert_eq!(told["answer"], "allow", "{told}");
 }
@@ -186,10 +207,24 @@ fn commands_work_without_a_running_gateway_and_under_long_paths() {
     std::fs::create_dir_all(&long).unwrap();
     let data = long.join("data").display().to_string();
     assert!(portcullis(&["user", "add", "carl", "--data", &data]).ok());
-    assert!(portcullis(&["user", "list", "--data", &data]).must().out.contains("carl"));
-    let demo = Demo::start_in(tempfile::Builder::new().prefix(&"f".repeat(120)).tempdir().unwrap());
+    assert!(
+        portcullis(&["user", "list", "--data", &data])
+            .must()
+            .out
+            .contains("carl")
+    );
+    let demo = Demo::start_in(
+        tempfile::Builder::new()
+            .prefix(&"f".repeat(120))
+            .tempdir()
+            .unwrap(),
+    );
     assert!(demo.cli(&["user", "list"]).must().out.contains("partner"));
-    assert_eq!(demo.json(&["session", "list"])["sessions"], json!([]), "asked over the socket");
+    assert_eq!(
+        demo.json(&["session", "list"])["sessions"],
+        json!([]),
+        "asked over the socket"
+    );
 }
 
 // rule M5
@@ -207,11 +242,18 @@ fn check_config_names_the_line() {
     let data = folder.path().join("data").display().to_string();
     portcullis(&["user", "add", "carl", "--data", &data]).must();
     let file = folder.path().join("data/portcullis.toml");
-    std::fs::write(&file, "[sftp]\nlisten = [\"127.0.0.1:2022\"]\n\n[limits]\nsesions = 3\n").unwrap();
+    std::fs::write(
+        &file,
+        "[sftp]\nlisten = [\"127.0.0.1:2022\"]\n\n[limits]\nsesions = 3\n",
+    )
+    .unwrap();
     let told = portcullis(&["check-config", "--data", &data]);
     assert!(!told.ok(), "{told:?}");
     let text = told.out + &told.err;
-    assert!(text.contains("line 5") && text.contains("sesions"), "{text}");
+    assert!(
+        text.contains("line 5") && text.contains("sesions"),
+        "{text}"
+    );
 }
 
 // rule H1
@@ -234,7 +276,11 @@ fn a_root_that_holds_the_data_folder_is_refused() {
             b"",
             Duration::from_secs(15),
         );
-        assert!(told.code.is_some_and(|code| code != 0), "{}: {told:?}", root.display());
+        assert!(
+            told.code.is_some_and(|code| code != 0),
+            "{}: {told:?}",
+            root.display()
+        );
     }
 }
 
@@ -257,9 +303,16 @@ fn setup_makes_the_break_glass_administrator_once() {
     output.read_line(&mut line).unwrap();
     let told: Value = serde_json::from_str(&line).unwrap();
     let secret = told["totp_secret"].as_str().unwrap();
-    writeln!(input, "{}", crate::harness::code_at(secret, crate::harness::unix_now())).unwrap();
+    writeln!(
+        input,
+        "{}",
+        crate::harness::code_at(secret, crate::harness::unix_now())
+    )
+    .unwrap();
     drop(input);
     assert!(child.wait().unwrap().success());
-    let users = portcullis(&["user", "list", "--json", "--data", &data]).must().json();
+    let users = portcullis(&["user", "list", "--json", "--data", &data])
+        .must()
+        .json();
     assert!(users.to_string().contains("administrator"), "{users}");
 }

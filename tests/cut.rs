@@ -17,7 +17,11 @@ fn cut(demo: &Demo, arguments: &[&str]) -> u64 {
     let told = demo.json(arguments);
     let slowest = told["slowest_ms"].as_f64().expect("slowest_ms");
     assert!(slowest < SOON_MS, "{told}");
-    assert_eq!(told["sessions_not_ended"].as_u64().unwrap_or(0), 0, "{told}");
+    assert_eq!(
+        told["sessions_not_ended"].as_u64().unwrap_or(0),
+        0,
+        "{told}"
+    );
     told["sessions_ended"].as_u64().expect("sessions_ended")
 }
 
@@ -25,7 +29,10 @@ fn cut(demo: &Demo, arguments: &[&str]) -> u64 {
 fn open_sessions(demo: &Demo, name: &str) -> usize {
     let told = demo.json(&["session", "list"]);
     let sessions = told["sessions"].as_array().expect("sessions");
-    sessions.iter().filter(|session| session.to_string().contains(&format!("\"{name}\""))).count()
+    sessions
+        .iter()
+        .filter(|session| session.to_string().contains(&format!("\"{name}\"")))
+        .count()
 }
 
 /// Established connections on the gateway's port, as the kernel counts them on its side.
@@ -36,13 +43,14 @@ fn connections(demo: &Demo) -> usize {
         .lines()
         .filter(|line| {
             let mut fields = line.split_whitespace();
-            fields.nth(1).is_some_and(|local| local.ends_with(&port))
-                && fields.nth(1) == Some("01")
+            fields.nth(1).is_some_and(|local| local.ends_with(&port)) && fields.nth(1) == Some("01")
         })
         .count()
 }
 
 #[track_caller]
 fn nothing_is_connected(demo: &Demo) {
-    eventually(Duration::from_secs(3), "no socket is left", || connections(demo) == 0);
+    eventually(Duration::from_secs(3), "no socket is left", || {
+        connections(demo) == 0
+    });
 }

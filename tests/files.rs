@@ -21,13 +21,19 @@ async fn the_greeting_announces_what_is_served() {
         let name = format!("{name}@openssh.com");
         assert!(names.contains(&name), "{name} is missing in {names:?}");
     }
-    let limits = sftp.request(200, &Body::new().text("limits@openssh.com")).await.unwrap();
+    let limits = sftp
+        .request(200, &Body::new().text("limits@openssh.com"))
+        .await
+        .unwrap();
     assert_eq!((limits.kind, limits.body.len()), (201, 32));
     let unknown = Body::new().text("copy-data");
     assert_eq!(sftp.code(200, &unknown).await, UNSUPPORTED);
     let statvfs = Body::new().text("statvfs@openssh.com").text(&folder);
     assert_eq!(sftp.request(200, &statvfs).await.unwrap().kind, 201);
-    let handle = sftp.open(&format!("{folder}/f"), READ | WRITE).await.unwrap();
+    let handle = sftp
+        .open(&format!("{folder}/f"), READ | WRITE)
+        .await
+        .unwrap();
     let fsync = Body::new().text("fsync@openssh.com").text(&handle);
     assert_eq!(sftp.code(200, &fsync).await, OK);
 }
@@ -49,13 +55,25 @@ async fn paths_are_resolved_by_the_one_parser() {
         assert_eq!(sftp.get(&path).await.unwrap(), b"x", "{path}");
     }
     assert_eq!(sftp.real_path("/../../a/./b/..").await.unwrap(), "/a");
-    assert!(sftp.open(&format!("/../..{folder}/f"), READ).await.is_err(), "above the root");
-    for bad in ["\0", "a\0b", "a\\b", "a\nb", &"n".repeat(256), &"/d".repeat(3000)] {
+    assert!(
+        sftp.open(&format!("/../..{folder}/f"), READ).await.is_err(),
+        "above the root"
+    );
+    for bad in [
+        "\0",
+        "a\0b",
+        "a\\b",
+        "a\nb",
+        &"n".repeat(256),
+        &"/d".repeat(3000),
+    ] {
         let path = format!("{folder}/{bad}");
         assert!(sftp.open(&path, WRITE | CREATE).await.is_err(), "{path:?}");
         assert_ne!(sftp.make_folder(&path).await, OK, "{path:?}");
     }
-    let bytes = Body::new().text([folder.as_bytes(), b"/\xff\xfe"].concat()).u32(WRITE | CREATE);
+    let bytes = Body::new()
+        .text([folder.as_bytes(), b"/\xff\xfe"].concat())
+        .u32(WRITE | CREATE);
     assert_eq!(sftp.code(3, &bytes.u32(0)).await, FAILURE);
 }
 
@@ -81,14 +99,20 @@ async fn names_are_written_in_one_form_and_odd_entries_are_hidden() {
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
     assert_eq!(sftp.list(&folder).await.unwrap(), ["caf\u{e9}"]);
-    assert_eq!(sftp.get(&format!("{folder}/caf\u{e9}")).await.unwrap(), b"decomposed");
+    assert_eq!(
+        sftp.get(&format!("{folder}/caf\u{e9}")).await.unwrap(),
+        b"decomposed"
+    );
     for name in ["link", "pipe"] {
         let path = format!("{folder}/{name}");
         assert!(sftp.open(&path, READ).await.is_err(), "{name}");
         assert!(sftp.stat(&path).await.is_err(), "{name}");
     }
     assert_eq!(sftp.put(&format!("{folder}/e\u{301}"), b"x").await, OK);
-    assert!(disk.join("\u{e9}").exists(), "new names are NFC on the disk");
+    assert!(
+        disk.join("\u{e9}").exists(),
+        "new names are NFC on the disk"
+    );
 }
 
 // CVE-2026-10031: a link never leads from an allowed folder to another.
@@ -128,7 +152,11 @@ async fn links_are_never_followed_even_in_a_race() {
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     swapper.join().unwrap();
     assert!(reads > 0);
-    assert_eq!(std::fs::read_dir(demo.on_disk("/secret")).unwrap().count(), 1, "planted");
+    assert_eq!(
+        std::fs::read_dir(demo.on_disk("/secret")).unwrap().count(),
+        1,
+        "planted"
+    );
 }
 
 // rule U3
@@ -148,6 +176,7 @@ async fn replacing_stages_and_readers_keep_the_old_version() {
     assert_eq!(writer.close(&writing).await, OK);
     assert_eq!(std::fs::read(demo.on_disk(&path)).unwrap(), b"new");
     assert_eq!(reader.read(&reading, 0, 100).await.unwrap(), b"old words");
+    assert_eq!(reader.fstat(&reading).await.unwrap().size, Some(9));
     // A write from offset 0 without truncation keeps what it does not reach.
     let writing = writer.open(&path, WRITE).await.unwrap();
     assert_eq!(writer.write(&writing, 0, b"NE").await, OK);
@@ -199,7 +228,10 @@ async fn a_broken_upload_belongs_to_its_account_and_is_not_read() {
     }
     assert_eq!(seen.unwrap().size, Some(5000));
     assert_eq!(sftp.list(&folder).await.unwrap(), ["f"]);
-    assert!(sftp.get(&path).await.is_err(), "a partial is not read by name");
+    assert!(
+        sftp.get(&path).await.is_err(),
+        "a partial is not read by name"
+    );
     let resumed = sftp.open(&path, WRITE).await.unwrap();
     assert_eq!(sftp.write(&resumed, 5000, &[8; 10]).await, OK);
     assert_eq!(sftp.close(&resumed).await, OK);
@@ -217,7 +249,10 @@ fn kill_minus_nine_publishes_nothing_and_loses_nothing() {
         let ssh = login_key(&demo, &account).await;
         let mut sftp = ssh.sftp().await.unwrap();
         assert_eq!(sftp.put(&format!("{folder}/done"), &done).await, OK);
-        let open = sftp.open(&format!("{folder}/half"), WRITE | CREATE).await.unwrap();
+        let open = sftp
+            .open(&format!("{folder}/half"), WRITE | CREATE)
+            .await
+            .unwrap();
         assert_eq!(sftp.write(&open, 0, &[1; 100_000]).await, OK);
     });
     let keys = demo.scratch();
@@ -230,7 +265,13 @@ fn kill_minus_nine_publishes_nothing_and_loses_nothing() {
         let mut sftp = ssh.sftp().await.unwrap();
         assert!(sftp.get(&format!("{folder}/done")).await.unwrap() == done);
         // rule U5: the partial outlives the crash.
-        assert!(sftp.stat(&format!("{folder}/half")).await.unwrap().size.is_some());
+        assert!(
+            sftp.stat(&format!("{folder}/half"))
+                .await
+                .unwrap()
+                .size
+                .is_some()
+        );
     });
     assert!(demo.cli(&["audit", "verify"]).ok());
 }
@@ -254,7 +295,11 @@ async fn rules_move_and_die_with_their_folder() {
     assert_eq!(over.remove("/area/crate/f").await, OK);
     assert_eq!(over.remove_folder("/area/crate").await, OK);
     assert_eq!(over.make_folder("/area/crate").await, OK);
-    assert_eq!(sftp.stat("/area/crate").await, Err(NO_SUCH_FILE), "a new folder has no rules");
+    assert_eq!(
+        sftp.stat("/area/crate").await,
+        Err(NO_SUCH_FILE),
+        "a new folder has no rules"
+    );
 }
 
 // rule D2
@@ -263,14 +308,19 @@ async fn a_folder_with_rules_is_guarded() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("finn");
     demo.make_folder(&format!("{folder}/deep/guarded"));
-    demo.cli(&["fence", "add", &format!("{folder}/deep/guarded")]).must();
+    demo.cli(&["fence", "add", &format!("{folder}/deep/guarded")])
+        .must();
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
     let (deep, moved) = (format!("{folder}/deep"), format!("{folder}/moved"));
     assert_eq!(sftp.rename(&deep, &moved).await, PERMISSION_DENIED);
     // It reads so even where the cause is invisible.
-    assert_eq!(sftp.remove_folder(&format!("{deep}/guarded")).await, PERMISSION_DENIED);
-    demo.cli(&["fence", "remove", &format!("{folder}/deep/guarded")]).must();
+    assert_eq!(
+        sftp.remove_folder(&format!("{deep}/guarded")).await,
+        PERMISSION_DENIED
+    );
+    demo.cli(&["fence", "remove", &format!("{folder}/deep/guarded")])
+        .must();
     assert_eq!(sftp.rename(&deep, &moved).await, OK);
 }
 
@@ -289,7 +339,10 @@ async fn free_space_is_no_secret_because_it_is_not_shown() {
         answers.push(sftp.request(200, &ask).await.unwrap().body);
         demo.make_file(&format!("{folder}/more"), vec![1; 5_000_000]);
     }
-    assert_eq!(answers[0], answers[1], "a fixed size for those without Admin");
+    assert_eq!(
+        answers[0], answers[1],
+        "a fixed size for those without Admin"
+    );
     assert_ne!(answers[1], answers[2], "Admin sees the disk");
 }
 
@@ -305,7 +358,11 @@ fn a_vanished_root_and_a_full_disk_are_clear_errors() {
         assert_eq!(sftp.list(&folder).await, Err(NO_SUCH_FILE));
         assert_eq!(sftp.put(&format!("{folder}/f"), b"x").await, NO_SUCH_FILE);
         demo.make_folder(&folder);
-        assert_eq!(sftp.put(&format!("{folder}/f"), b"x").await, OK, "and it goes on");
+        assert_eq!(
+            sftp.put(&format!("{folder}/f"), b"x").await,
+            OK,
+            "and it goes on"
+        );
     });
     // A write beyond what the file system can hold fails and keeps the file.
     runtime.block_on(async {
@@ -318,5 +375,7 @@ fn a_vanished_root_and_a_full_disk_are_clear_errors() {
         let _ = sftp.close(&handle).await;
         assert_eq!(std::fs::read(demo.on_disk(&path)).unwrap(), b"x");
     });
-    eventually(Duration::from_secs(2), "the gateway lives", || demo.cli(&["user", "list"]).ok());
+    eventually(Duration::from_secs(2), "the gateway lives", || {
+        demo.cli(&["user", "list"]).ok()
+    });
 }

@@ -1,5 +1,6 @@
 //! Logging in, as a stranger sees it (rules L, F, B).
 
+mod algorithms;
 pub mod factors;
 mod invitations;
 mod keys;

@@ -9,7 +9,13 @@ use crate::harness::{Demo, Login, Ssh, login_key};
 fn open_files_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
 }
 
 // rule H2
@@ -27,7 +33,10 @@ async fn the_demo_lets_many_sessions_in_from_loopback() {
         sessions.push((ssh, sftp));
     }
     let each = (demo.memory_kib().saturating_sub(before)) / 300;
-    assert!(each < 400, "{each} KiB for each idle session of a debug build");
+    assert!(
+        each < 400,
+        "{each} KiB for each idle session of a debug build"
+    );
     for (_, sftp) in &mut sessions {
         assert_eq!(sftp.get(&format!("{folder}/f")).await.unwrap(), b"x");
     }
@@ -45,7 +54,10 @@ async fn strangers_are_bounded_and_leave_room_for_those_who_log_in() {
         .filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok())
         .collect();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let kept = strangers.iter().filter(|stranger| is_open(stranger)).count();
+    let kept = strangers
+        .iter()
+        .filter(|stranger| is_open(stranger))
+        .count();
     assert!((1..=40).contains(&kept), "{kept} strangers were kept");
     drop(strangers);
     // Room for a known address comes back at once, not after the grace time.
@@ -57,7 +69,11 @@ async fn strangers_are_bounded_and_leave_room_for_those_who_log_in() {
         {
             break;
         }
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            start.elapsed()
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -78,7 +94,8 @@ fn is_open(mut stranger: &TcpStream) -> bool {
 async fn sessions_of_one_account_can_be_bounded() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("mia");
-    demo.cli(&["user", "set", "mia", "--max-sessions", "3"]).must();
+    demo.cli(&["user", "set", "mia", "--max-sessions", "3"])
+        .must();
     let mut open = Vec::new();
     for _ in 0..3 {
         open.push(login_key(&demo, &account).await);
@@ -95,7 +112,11 @@ async fn sessions_of_one_account_can_be_bounded() {
     }
     open.pop().unwrap().leave().await;
     crate::harness::eventually(Duration::from_secs(5), "the third has left", || {
-        demo.json(&["session", "list"])["sessions"].as_array().unwrap().len() == 2
+        demo.json(&["session", "list"])["sessions"]
+            .as_array()
+            .unwrap()
+            .len()
+            == 2
     });
     login_key(&demo, &account).await;
 }

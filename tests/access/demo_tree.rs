@@ -16,8 +16,18 @@ fn all_levels_a_fence_and_a_block_appear() {
         .map(|grant| grant["level"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(levels.len(), 9, "{levels:?}");
-    assert!(!demo.json(&["fence", "list"])["fences"].as_array().unwrap().is_empty());
-    assert!(!demo.json(&["block", "list"])["blocks"].as_array().unwrap().is_empty());
+    assert!(
+        !demo.json(&["fence", "list"])["fences"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
+    assert!(
+        !demo.json(&["block", "list"])["blocks"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,13 +58,19 @@ async fn every_account_has_what_the_ready_file_promises() {
 async fn the_leaver_holds_a_large_file() {
     let demo = Demo::start();
     let leaver = demo.account("leaver");
-    let folder = leaver.folder("read_write").expect("read_write on a folder").to_owned();
+    let folder = leaver
+        .folder("read_write")
+        .expect("read_write on a folder")
+        .to_owned();
     let ssh = login(&demo, leaver).await;
     let mut sftp = ssh.sftp().await.unwrap();
     let path = format!("{folder}/big.bin");
     assert_eq!(sftp.stat(&path).await.unwrap().size, Some(4 << 30));
     let handle = sftp.open(&path, READ).await.unwrap();
-    assert_eq!(sftp.read(&handle, (4 << 30) - 10, 100).await.unwrap().len(), 10);
+    assert_eq!(
+        sftp.read(&handle, (4 << 30) - 10, 100).await.unwrap().len(),
+        10
+    );
 }
 
 // rule H2
@@ -62,9 +78,8 @@ async fn the_leaver_holds_a_large_file() {
 fn secrets_are_private_and_survive_a_restart() {
     use std::os::unix::fs::PermissionsExt;
     let demo = Demo::start();
-    let mode = |path: std::path::PathBuf| {
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777
-    };
+    let mode =
+        |path: std::path::PathBuf| std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(demo.data()), 0o700);
     assert_eq!(mode(demo.data().join("demo-secrets.json")), 0o600);
     assert_eq!(mode(demo.data().join("../ready.json")), 0o600);
@@ -76,5 +91,9 @@ fn secrets_are_private_and_survive_a_restart() {
     assert_eq!(again.account("partner").password, password);
     assert_eq!(again.host_key(), key);
     let other = Demo::start();
-    assert_ne!(other.account("partner").password, password, "fresh secrets in each folder");
+    assert_ne!(
+        other.account("partner").password,
+        password,
+        "fresh secrets in each folder"
+    );
 }

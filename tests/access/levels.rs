@@ -5,6 +5,7 @@ use crate::harness::{Demo, Sftp, login_key};
 
 /// Columns: list, stat, read, create, mkdir, overwrite, truncate, times, rename, delete, rmdir.
 /// `y` done, `d` permission denied, `n` not found.
+#[rustfmt::skip]
 const EXPECTED: [(&str, &str); 9] = [
     ("admin",      "y y y y y y y y y y y"),
     ("full",       "y y y y y y y y y y y"),
@@ -49,7 +50,8 @@ async fn row(sftp: &mut Sftp, folder: &str) -> String {
             code => code,
         },
         sftp.set_times(&f, 1_000_000_000).await,
-        sftp.rename(&format!("{folder}/g"), &format!("{folder}/g2")).await,
+        sftp.rename(&format!("{folder}/g"), &format!("{folder}/g2"))
+            .await,
         sftp.remove(&format!("{folder}/h")).await,
         sftp.remove_folder(&format!("{folder}/sub")).await,
     ];
@@ -74,8 +76,10 @@ async fn every_level_allows_exactly_its_row() {
     for (level, _) in EXPECTED {
         printed.push((level, row(&mut sftp, &format!("/levels/{level}")).await));
     }
-    let expected: Vec<_> =
-        EXPECTED.iter().map(|(level, row)| (*level, (*row).to_owned())).collect();
+    let expected: Vec<_> = EXPECTED
+        .iter()
+        .map(|(level, row)| (*level, (*row).to_owned()))
+        .collect();
     assert_eq!(printed, expected);
 }
 
@@ -101,12 +105,22 @@ async fn what_is_not_granted_does_not_exist() {
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
     assert_eq!(sftp.list("/").await.unwrap(), Vec::<String>::new());
-    for path in ["/secret", "/secret/f", "/secret/missing", "/missing", "/missing/f"] {
+    for path in [
+        "/secret",
+        "/secret/f",
+        "/secret/missing",
+        "/missing",
+        "/missing/f",
+    ] {
         assert_eq!(sftp.stat(path).await, Err(NO_SUCH_FILE), "{path}");
         assert_eq!(sftp.lstat(path).await, Err(NO_SUCH_FILE), "{path}");
         assert_eq!(sftp.open(path, READ).await, Err(NO_SUCH_FILE), "{path}");
         assert_eq!(sftp.remove(path).await, NO_SUCH_FILE, "{path}");
-        assert_eq!(sftp.open_folder(path).await.err(), Some(NO_SUCH_FILE), "{path}");
+        assert_eq!(
+            sftp.open_folder(path).await.err(),
+            Some(NO_SUCH_FILE),
+            "{path}"
+        );
     }
     for path in ["/secret/new", "/missing/new"] {
         assert_eq!(sftp.put(path, b"x").await, NO_SUCH_FILE, "{path}");

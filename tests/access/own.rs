@@ -23,7 +23,10 @@ async fn a_writer_keeps_its_uploads_over_connections() {
     assert_eq!(sftp.put("/drop/mine", b"twice").await, OK);
     assert_eq!(sftp.set_times("/drop/mine", 1_000_000_000).await, OK);
     assert_eq!(sftp.rename("/drop/mine", "/drop/named").await, OK);
-    assert_eq!(sftp.rename("/drop/named", "/drop/sub/named").await, PERMISSION_DENIED);
+    assert_eq!(
+        sftp.rename("/drop/named", "/drop/sub/named").await,
+        PERMISSION_DENIED
+    );
     assert_eq!(sftp.remove("/drop/named").await, PERMISSION_DENIED);
     assert_eq!(sftp.stat("/drop/theirs").await, Err(NO_SUCH_FILE));
 
@@ -50,7 +53,10 @@ async fn what_someone_else_replaced_is_no_longer_own() {
     let mut sftp = ssh.sftp().await.unwrap();
     assert_eq!(sftp.put("/drop/f", b"mine").await, OK);
     let other = login_key(&demo, &full).await;
-    assert_eq!(other.sftp().await.unwrap().put("/drop/f", b"theirs").await, OK);
+    assert_eq!(
+        other.sftp().await.unwrap().put("/drop/f", b"theirs").await,
+        OK
+    );
     assert_eq!(sftp.put("/drop/f", b"again").await, PERMISSION_DENIED);
     assert_eq!(std::fs::read(demo.on_disk("/drop/f")).unwrap(), b"theirs");
 }
@@ -82,7 +88,11 @@ async fn no_special_bits_and_no_owners() {
     assert_eq!(sftp.put(&path, b"x").await, OK);
     assert_eq!(sftp.set_mode(&path, 0o7777).await, OK);
     let owner = std::fs::metadata(demo.on_disk(&path)).unwrap().uid();
-    let chown = crate::harness::wire::Body::new().text(&path).u32(2).u32(12_345).u32(12_345);
+    let chown = crate::harness::wire::Body::new()
+        .text(&path)
+        .u32(2)
+        .u32(12_345)
+        .u32(12_345);
     assert_eq!(sftp.code(9, &chown).await, OK);
     let metadata = std::fs::metadata(demo.on_disk(&path)).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7000, 0);

@@ -14,8 +14,11 @@ async fn groups_unions_and_groups_of_which_all_are_needed() {
         demo.cli(&["group", "add", group]).must();
     }
     demo.cli(&["member", "add", "red", "gus"]).must();
-    demo.cli(&["grant", "add", "/one", "list", "--group", "red"]).must();
-    let both = ["grant", "add", "/both", "read", "--group", "red", "--group", "blue"];
+    demo.cli(&["grant", "add", "/one", "list", "--group", "red"])
+        .must();
+    let both = [
+        "grant", "add", "/both", "read", "--group", "red", "--group", "blue",
+    ];
     demo.cli(&both).must();
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
@@ -44,15 +47,27 @@ async fn deleting_a_group_widens_nothing() {
     }
     demo.cli(&["member", "add", "red", "gus"]).must();
     demo.cli(&["member", "add", "barred", "gus"]).must();
-    demo.cli(&["grant", "add", "/both", "read", "--group", "red", "--group", "blue"]).must();
+    demo.cli(&[
+        "grant", "add", "/both", "read", "--group", "red", "--group", "blue",
+    ])
+    .must();
     demo.grant("/shut", "read", "gus");
-    demo.cli(&["block", "add", "/shut", "--group", "barred"]).must();
+    demo.cli(&["block", "add", "/shut", "--group", "barred"])
+        .must();
     demo.cli(&["group", "delete", "blue"]).must();
     demo.cli(&["group", "delete", "barred"]).must();
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
-    assert_eq!(sftp.stat("/both/f").await, Err(NO_SUCH_FILE), "the AND list shrank");
-    assert_eq!(sftp.stat("/shut/f").await, Err(NO_SUCH_FILE), "the block lost its members");
+    assert_eq!(
+        sftp.stat("/both/f").await,
+        Err(NO_SUCH_FILE),
+        "the AND list shrank"
+    );
+    assert_eq!(
+        sftp.stat("/shut/f").await,
+        Err(NO_SUCH_FILE),
+        "the block lost its members"
+    );
     // A group made again inherits nothing.
     demo.cli(&["group", "add", "blue"]).must();
     demo.cli(&["member", "add", "blue", "gus"]).must();
@@ -77,21 +92,40 @@ async fn fences_and_blocks_cut_at_the_next_operation() {
     demo.cli(&["fence", "add", "/a/b"]).must();
     assert_eq!(sftp.get("/a/b/c/f").await, Err(NO_SUCH_FILE));
     assert_eq!(sftp.list("/a").await.unwrap(), Vec::<String>::new());
-    assert_eq!(over.get("/a/b/c/f").await.unwrap(), b"x", "Admin passes a fence");
+    assert_eq!(
+        over.get("/a/b/c/f").await.unwrap(),
+        b"x",
+        "Admin passes a fence"
+    );
     demo.grant("/a/b/c", "read", "gus");
-    assert_eq!(sftp.get("/a/b/c/f").await.unwrap(), b"x", "a grant below the fence works");
+    assert_eq!(
+        sftp.get("/a/b/c/f").await.unwrap(),
+        b"x",
+        "a grant below the fence works"
+    );
     assert_eq!(sftp.list("/a").await.unwrap(), ["b"], "and leads there");
     demo.cli(&["fence", "remove", "/a/b"]).must();
     assert_eq!(sftp.put("/a/b/c/f", b"y").await, OK);
 
     demo.cli(&["block", "add", "/a/b", "--user", "ada"]).must();
-    assert_eq!(over.get("/a/b/c/f").await, Err(NO_SUCH_FILE), "a block stops Admin too");
+    assert_eq!(
+        over.get("/a/b/c/f").await,
+        Err(NO_SUCH_FILE),
+        "a block stops Admin too"
+    );
     assert!(over.get("/a/missing").await.is_err());
-    assert_eq!(sftp.get("/a/b/c/f").await.unwrap(), b"y", "it names ada only");
+    assert_eq!(
+        sftp.get("/a/b/c/f").await.unwrap(),
+        b"y",
+        "it names ada only"
+    );
     // Site administrators ignore both.
     let site = demo.account("admin");
     let ssh = crate::harness::login_password(&demo, site).await;
-    assert_eq!(ssh.sftp().await.unwrap().get("/a/b/c/f").await.unwrap(), b"y");
+    assert_eq!(
+        ssh.sftp().await.unwrap().get("/a/b/c/f").await.unwrap(),
+        b"y"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +137,16 @@ async fn a_grant_that_is_not_recursive_and_the_way_to_a_deep_one() {
     demo.make_file("/way/to/it/f", "x");
     demo.make_file("/way/beside/f", "x");
     demo.make_file("/way/f", "x");
-    demo.cli(&["grant", "add", "/flat", "read", "--user", "gus", "--not-recursive"]).must();
+    demo.cli(&[
+        "grant",
+        "add",
+        "/flat",
+        "read",
+        "--user",
+        "gus",
+        "--not-recursive",
+    ])
+    .must();
     demo.grant("/way/to/it", "read", "gus");
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
@@ -125,14 +168,28 @@ async fn a_root_view_is_a_jail_and_a_home_is_a_start() {
     let account = demo.add_user("gus");
     demo.make_file("/jails/acme/in/f", "x");
     demo.make_file("/jails/other/f", "x");
-    demo.cli(&["user", "set", "gus", "--root-view", "/jails/acme", "--home", "/in"]).must();
+    demo.cli(&[
+        "user",
+        "set",
+        "gus",
+        "--root-view",
+        "/jails/acme",
+        "--home",
+        "/in",
+    ])
+    .must();
     demo.grant("/jails", "read", "gus");
     let ssh = login_key(&demo, &account).await;
     let mut sftp = ssh.sftp().await.unwrap();
     assert_eq!(sftp.real_path(".").await.unwrap(), "/in");
     assert_eq!(sftp.list("/").await.unwrap(), ["in"]);
     assert_eq!(sftp.get("/in/f").await.unwrap(), b"x");
-    for path in ["/jails/other/f", "/../other/f", "/../../jails/other/f", "/in/../../other/f"] {
+    for path in [
+        "/jails/other/f",
+        "/../other/f",
+        "/../../jails/other/f",
+        "/in/../../other/f",
+    ] {
         assert!(sftp.open(path, READ).await.is_err(), "{path}");
     }
     assert_eq!(sftp.real_path("/../..").await.unwrap(), "/");
@@ -144,7 +201,8 @@ async fn a_root_view_whose_folder_is_gone_lets_nobody_in() {
     let demo = Demo::start();
     let account = demo.add_user("gus");
     demo.make_folder("/jail");
-    demo.cli(&["user", "set", "gus", "--root-view", "/jail"]).must();
+    demo.cli(&["user", "set", "gus", "--root-view", "/jail"])
+        .must();
     demo.grant("/", "full", "gus");
     login_key(&demo, &account).await;
     std::fs::remove_dir(demo.on_disk("/jail")).unwrap();
@@ -158,18 +216,29 @@ async fn protocol_flags_of_users_groups_and_site() {
     let demo = Demo::start();
     let account = demo.add_user("gus");
     let key = account.ssh_key_file.clone().unwrap();
-    let login = async || Ssh::connect(&demo).await.unwrap().try_key("gus", &key).await;
+    let login = async || {
+        Ssh::connect(&demo)
+            .await
+            .unwrap()
+            .try_key("gus", &key)
+            .await
+    };
     assert_eq!(login().await, Login::Accepted);
-    demo.cli(&["user", "set", "gus", "--protocols", "web"]).must();
+    demo.cli(&["user", "set", "gus", "--protocols", "web"])
+        .must();
     assert_ne!(login().await, Login::Accepted, "its own flag is gone");
-    demo.cli(&["group", "add", "sftpers", "--protocols", "sftp"]).must();
+    demo.cli(&["group", "add", "sftpers", "--protocols", "sftp"])
+        .must();
     demo.cli(&["member", "add", "sftpers", "gus"]).must();
     assert_eq!(login().await, Login::Accepted, "a group's flag is enough");
-    demo.cli(&["user", "set", "gus", "--protocols", "sftp"]).must();
+    demo.cli(&["user", "set", "gus", "--protocols", "sftp"])
+        .must();
     demo.cli(&["member", "remove", "sftpers", "gus"]).must();
-    demo.cli(&["site", "set", "protocol_access_groups_only", "on"]).must();
+    demo.cli(&["site", "set", "protocol_access_groups_only", "on"])
+        .must();
     assert_ne!(login().await, Login::Accepted, "only groups count");
-    demo.cli(&["site", "set", "protocol_access_groups_only", "off"]).must();
+    demo.cli(&["site", "set", "protocol_access_groups_only", "off"])
+        .must();
     demo.cli(&["site", "set", "protocols", "web"]).must();
     assert_ne!(login().await, Login::Accepted, "the site has closed SFTP");
 }

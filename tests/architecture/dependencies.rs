@@ -30,8 +30,14 @@ const RESERVED: [(&str, &[&str]); 5] = [
     ("socket2", &["net"]),
 ];
 
-const BANNED: [&str; 6] =
-    ["openssl-sys", "native-tls", "ring", "libunftp", "russh-sftp", "unftp-sbe-fs"];
+const BANNED: [&str; 6] = [
+    "openssl-sys",
+    "native-tls",
+    "ring",
+    "libunftp",
+    "russh-sftp",
+    "unftp-sbe-fs",
+];
 
 const LICENCES: [&str; 9] = [
     "Apache-2.0",
@@ -47,9 +53,13 @@ const LICENCES: [&str; 9] = [
 
 fn metadata(arguments: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["metadata", "--format-version", "1", "--offline"]).args(arguments);
+    command
+        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(arguments);
     command.current_dir(top());
-    run(&mut command, b"", Duration::from_secs(60)).must().json()
+    run(&mut command, b"", Duration::from_secs(60))
+        .must()
+        .json()
 }
 
 fn own_name(name: &str) -> Option<&str> {
@@ -77,7 +87,9 @@ fn edges() -> Vec<(String, String, String)> {
 fn crates_use_only_what_the_house_allows() {
     let mut wrong = Vec::new();
     for (from, to, kind) in edges() {
-        let (Some(from), Some(to)) = (own_name(&from), own_name(&to)) else { continue };
+        let (Some(from), Some(to)) = (own_name(&from), own_name(&to)) else {
+            continue;
+        };
         let allowed = MAY_USE.iter().find(|(name, _)| *name == from).unwrap().1;
         // A back-end's own tests run the contract; tests of wires may run on the memory back-end.
         let for_tests = kind == "dev" && to.starts_with("storage-");
@@ -122,7 +134,10 @@ fn databases_and_wires_stay_in_their_rooms() {
 fn the_vocabulary_knows_no_runtime() {
     for (from, to, kind) in edges() {
         if from == "portcullis-model" && kind == "normal" {
-            assert!(!matches!(to.as_str(), "tokio" | "sqlx" | "tracing" | "rustix"), "{to}");
+            assert!(
+                !matches!(to.as_str(), "tokio" | "sqlx" | "tracing" | "rustix"),
+                "{to}"
+            );
         }
     }
 }
@@ -184,7 +199,12 @@ fn is_allowed(licence: &str) -> bool {
 
 #[test]
 fn licence_expressions_are_read() {
-    for good in ["MIT", "MIT/Apache-2.0", "(MIT OR GPL-3.0) AND Unicode-3.0", "Unlicense OR MIT"] {
+    for good in [
+        "MIT",
+        "MIT/Apache-2.0",
+        "(MIT OR GPL-3.0) AND Unicode-3.0",
+        "Unlicense OR MIT",
+    ] {
         assert!(is_allowed(good), "{good}");
     }
     for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "AGPL-3.0-only"] {

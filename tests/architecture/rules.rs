@@ -18,12 +18,13 @@ fn known() -> BTreeSet<String> {
 
 /// Words such as `U4` in a line.
 fn names_in(line: &str) -> impl Iterator<Item = &str> {
-    line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| {
-        let mut chars = word.chars();
-        chars.next().is_some_and(|c| c.is_ascii_uppercase())
-            && !chars.as_str().is_empty()
-            && chars.all(|c| c.is_ascii_digit())
-    })
+    line.split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| {
+            let mut chars = word.chars();
+            chars.next().is_some_and(|c| c.is_ascii_uppercase())
+                && !chars.as_str().is_empty()
+                && chars.all(|c| c.is_ascii_digit())
+        })
 }
 
 #[test]
@@ -33,9 +34,12 @@ fn every_rule_that_the_code_names_is_named_in_a_test() {
     let mut tested: BTreeSet<String> = BTreeSet::new();
     for source in rust() {
         for (_, line) in source.product_lines() {
-            let Some((_, comment)) = line.split_once("//") else { continue };
+            let Some((_, comment)) = line.split_once("//") else {
+                continue;
+            };
             for name in names_in(comment).filter(|name| known.contains(*name)) {
-                used.entry(name.to_owned()).or_insert_with(|| source.path.clone());
+                used.entry(name.to_owned())
+                    .or_insert_with(|| source.path.clone());
             }
         }
         for line in source.test_lines() {
@@ -49,7 +53,11 @@ fn every_rule_that_the_code_names_is_named_in_a_test() {
         .filter(|(name, _)| !tested.contains(*name))
         .map(|(name, file)| format!("{name} (used in {file})"))
         .collect();
-    assert!(untested.is_empty(), "no test names:\n{}", untested.join("\n"));
+    assert!(
+        untested.is_empty(),
+        "no test names:\n{}",
+        untested.join("\n")
+    );
 }
 
 #[test]

@@ -21,7 +21,11 @@ impl Source {
 
     /// Its lines that are not tests, with their numbers; comments included.
     pub fn product_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        let end = if self.is_test() { Some(0) } else { self.text.find("#[cfg(test)]\nmod tests {") };
+        let end = if self.is_test() {
+            Some(0)
+        } else {
+            self.text.find("#[cfg(test)]\nmod tests {")
+        };
         let product = &self.text[..end.unwrap_or(self.text.len())];
         (1..).zip(product.lines())
     }
@@ -31,7 +35,9 @@ impl Source {
         let from = if self.is_test() {
             0
         } else {
-            self.text.find("#[cfg(test)]\nmod tests {").unwrap_or(self.text.len())
+            self.text
+                .find("#[cfg(test)]\nmod tests {")
+                .unwrap_or(self.text.len())
         };
         self.text[from..].lines()
     }
@@ -55,7 +61,10 @@ pub fn files(endings: &[&str]) -> Vec<Source> {
                     folders.push(path);
                 }
             } else if endings.iter().any(|ending| name.ends_with(ending)) {
-                found.push(Source { path: relative(&path), text: read(&path) });
+                found.push(Source {
+                    path: relative(&path),
+                    text: read(&path),
+                });
             }
         }
     }
@@ -66,12 +75,19 @@ pub fn files(endings: &[&str]) -> Vec<Source> {
 /// Every Rust file.
 pub fn rust() -> Vec<Source> {
     let found = files(&[".rs"]);
-    assert!(found.len() > 60, "only {} Rust files were found", found.len());
+    assert!(
+        found.len() > 60,
+        "only {} Rust files were found",
+        found.len()
+    );
     found
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(top()).unwrap().to_string_lossy().into_owned()
+    path.strip_prefix(top())
+        .unwrap()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn read(path: &Path) -> String {

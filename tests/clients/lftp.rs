@@ -16,7 +16,9 @@ fn lftp(demo: &Demo, account: &Account, script: &str) {
         demo.port()
     );
     let mut command = Command::new(which("lftp"));
-    command.args(["--norc", "-c", &script]).env("LFTP_HOME", demo.scratch());
+    command
+        .args(["--norc", "-c", &script])
+        .env("LFTP_HOME", demo.scratch());
     let told = run(&mut command, b"", Duration::from_secs(120)).must();
     assert!(!told.err.contains("ccess failed"), "{told:?}");
 }

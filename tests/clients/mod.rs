@@ -38,7 +38,10 @@ pub fn sftp(demo: &Demo, account: &Account, more: &[&str], batch: &str) -> Finis
     let mut command = Command::new(which("sftp"));
     if account.ssh_key_file.is_none() {
         command = Command::new(which("sshpass"));
-        command.arg("-e").arg(which("sftp")).env("SSHPASS", account.secret());
+        command
+            .arg("-e")
+            .arg(which("sftp"))
+            .env("SSHPASS", account.secret());
     }
     command
         .args(ssh_options(demo, account))

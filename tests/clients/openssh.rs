@@ -13,7 +13,11 @@ fn every_demo_account_logs_in_and_lists() {
         let told = sftp(&demo, account, &[], "ls -la /\n").must();
         for folder in account.folders.keys().filter(|folder| *folder != "/") {
             let top = folder.split('/').nth(1).unwrap();
-            assert!(told.out.contains(top), "{} does not see {top}: {told:?}", account.name);
+            assert!(
+                told.out.contains(top),
+                "{} does not see {top}: {told:?}",
+                account.name
+            );
         }
     }
 }
@@ -43,7 +47,10 @@ fn a_days_work() {
     let told = sftp(&demo, &account, &[], &batch).must();
     assert!(told.out.contains("first.bin"), "{told:?}");
     assert_eq!(std::fs::read(scratch.join("down.bin")).unwrap(), data);
-    assert_eq!(std::fs::read(demo.on_disk(&folder).join("first.bin")).unwrap(), data);
+    assert_eq!(
+        std::fs::read(demo.on_disk(&folder).join("first.bin")).unwrap(),
+        data
+    );
     assert!(!demo.on_disk(&folder).join("sub").exists());
     assert!(!demo.on_disk(&folder).join("up.bin").exists());
 }
@@ -55,13 +62,35 @@ fn a_plain_rename_never_overwrites_and_links_are_refused() {
     demo.make_file(&format!("{folder}/a"), "a");
     demo.make_file(&format!("{folder}/b"), "b");
     // `rename -l` is the plain rename of the standard; without -l OpenSSH uses posix-rename.
-    let told = sftp(&demo, &account, &[], &format!("rename -l {folder}/a {folder}/b\n"));
+    let told = sftp(
+        &demo,
+        &account,
+        &[],
+        &format!("rename -l {folder}/a {folder}/b\n"),
+    );
     assert!(!told.ok(), "{told:?}");
-    assert_eq!(std::fs::read(demo.on_disk(&folder).join("b")).unwrap(), b"b");
-    sftp(&demo, &account, &[], &format!("rename {folder}/a {folder}/b\n")).must();
-    assert_eq!(std::fs::read(demo.on_disk(&folder).join("b")).unwrap(), b"a");
+    assert_eq!(
+        std::fs::read(demo.on_disk(&folder).join("b")).unwrap(),
+        b"b"
+    );
+    sftp(
+        &demo,
+        &account,
+        &[],
+        &format!("rename {folder}/a {folder}/b\n"),
+    )
+    .must();
+    assert_eq!(
+        std::fs::read(demo.on_disk(&folder).join("b")).unwrap(),
+        b"a"
+    );
     for link in ["ln -s", "ln"] {
-        let told = sftp(&demo, &account, &[], &format!("{link} {folder}/b {folder}/c\n"));
+        let told = sftp(
+            &demo,
+            &account,
+            &[],
+            &format!("{link} {folder}/b {folder}/c\n"),
+        );
         assert!(!told.ok(), "{told:?}");
         assert!(std::fs::symlink_metadata(demo.on_disk(&folder).join("c")).is_err());
     }
@@ -75,7 +104,13 @@ fn downloads_resume() {
     demo.make_file(&format!("{folder}/f"), &data);
     let local = demo.scratch().join("part");
     std::fs::write(&local, &data[..1_000_001]).unwrap();
-    sftp(&demo, &account, &[], &format!("reget {folder}/f {}\n", local.display())).must();
+    sftp(
+        &demo,
+        &account,
+        &[],
+        &format!("reget {folder}/f {}\n", local.display()),
+    )
+    .must();
     assert_eq!(std::fs::read(&local).unwrap(), data);
 }
 
@@ -93,7 +128,15 @@ fn a_killed_upload_stays_hidden_and_resumes() {
 
     let mut slow = Command::new(which("sftp"))
         .args(ssh_options(&demo, &account))
-        .args(["-q", "-l", "8000", "-P", &demo.port().to_string(), "-b", "-"])
+        .args([
+            "-q",
+            "-l",
+            "8000",
+            "-P",
+            &demo.port().to_string(),
+            "-b",
+            "-",
+        ])
         .arg(format!("{}@{}", account.name, demo.host()))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -106,15 +149,36 @@ fn a_killed_upload_stays_hidden_and_resumes() {
     slow.kill().unwrap();
     slow.wait().unwrap();
 
-    let seen = |who| sftp(&demo, who, &[], &format!("ls -ln {folder}\n")).must().out;
-    eventually(Duration::from_secs(10), "the partial is shown to its account", || {
-        seen(&account).contains(" f\n") || seen(&account).trim_end().ends_with(" f")
-            || seen(&account).contains("/f")
-    });
-    assert!(!demo.on_disk(&folder).join("f").exists(), "a cut upload was published");
+    let seen = |who| {
+        sftp(&demo, who, &[], &format!("ls -ln {folder}\n"))
+            .must()
+            .out
+    };
+    eventually(
+        Duration::from_secs(10),
+        "the partial is shown to its account",
+        || {
+            seen(&account).contains(" f\n")
+                || seen(&account).trim_end().ends_with(" f")
+                || seen(&account).contains("/f")
+        },
+    );
+    assert!(
+        !demo.on_disk(&folder).join("f").exists(),
+        "a cut upload was published"
+    );
     assert!(!seen(&other).contains("/f"), "a stranger sees the partial");
-    sftp(&demo, &account, &[], &format!("reput {} {folder}/f\n", local.display())).must();
-    assert_eq!(std::fs::read(demo.on_disk(&folder).join("f")).unwrap(), data);
+    sftp(
+        &demo,
+        &account,
+        &[],
+        &format!("reput {} {folder}/f\n", local.display()),
+    )
+    .must();
+    assert_eq!(
+        std::fs::read(demo.on_disk(&folder).join("f")).unwrap(),
+        data
+    );
 }
 
 // rule U3
@@ -126,7 +190,13 @@ fn uploads_to_an_existing_file_resume() {
     let there = demo.make_file(&format!("{folder}/f"), &data[..700_000]);
     let local = demo.scratch().join("up");
     std::fs::write(&local, &data).unwrap();
-    sftp(&demo, &account, &[], &format!("reput {} {folder}/f\n", local.display())).must();
+    sftp(
+        &demo,
+        &account,
+        &[],
+        &format!("reput {} {folder}/f\n", local.display()),
+    )
+    .must();
     assert_eq!(std::fs::read(there).unwrap(), data);
 }
 
@@ -141,7 +211,10 @@ fn folders_go_and_come_back_whole_with_their_times() {
         std::fs::write(tree.join(format!("{index}.txt")), format!("{index}")).unwrap();
     }
     let past = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-    let file = std::fs::File::options().write(true).open(tree.join("0.txt")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(tree.join("0.txt"))
+        .unwrap();
     file.set_modified(past).unwrap();
     let local = scratch.display();
     let batch = format!("put -pr {local}/tree {folder}/\nget -pr {folder}/tree {local}/back\n");
@@ -151,7 +224,10 @@ fn folders_go_and_come_back_whole_with_their_times() {
         assert_eq!(std::fs::read_to_string(back).unwrap(), format!("{index}"));
     }
     let modified = |path: std::path::PathBuf| std::fs::metadata(path).unwrap().modified().unwrap();
-    assert_eq!(modified(demo.on_disk(&format!("{folder}/tree/deep/deeper/0.txt"))), past);
+    assert_eq!(
+        modified(demo.on_disk(&format!("{folder}/tree/deep/deeper/0.txt"))),
+        past
+    );
     assert_eq!(modified(scratch.join("back/deep/deeper/0.txt")), past);
 }
 
@@ -161,19 +237,34 @@ fn names_in_any_script() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("olga");
     let names = [
-        "grüße.txt", "смета.txt", "見積書.txt", "تقرير.txt", "दस्तावेज़.txt", "🦀.txt",
-        "with space.txt", "quote'.txt", "-dash.txt", "%percent%20.txt", "#hash;semi.txt",
+        "grüße.txt",
+        "смета.txt",
+        "見積書.txt",
+        "تقرير.txt",
+        "दस्तावेज़.txt",
+        "🦀.txt",
+        "with space.txt",
+        "quote'.txt",
+        "-dash.txt",
+        "%percent%20.txt",
+        "#hash;semi.txt",
     ];
     let local = demo.scratch();
     let mut batch = String::new();
     for name in names {
         std::fs::write(local.join(name), name).unwrap();
         batch += &format!("put \"{}/{name}\" \"{folder}/{name}\"\n", local.display());
-        batch += &format!("get \"{folder}/{name}\" \"{}/back-{name}\"\n", local.display());
+        batch += &format!(
+            "get \"{folder}/{name}\" \"{}/back-{name}\"\n",
+            local.display()
+        );
     }
     sftp(&demo, &account, &[], &batch).must();
     for name in names {
-        assert_eq!(std::fs::read_to_string(local.join(format!("back-{name}"))).unwrap(), name);
+        assert_eq!(
+            std::fs::read_to_string(local.join(format!("back-{name}"))).unwrap(),
+            name
+        );
         use unicode_normalization::UnicodeNormalization;
         let stored: String = name.nfc().collect();
         assert!(demo.on_disk(&folder).join(&stored).exists(), "{name}");
@@ -188,9 +279,14 @@ fn scp_copies_both_ways_and_replaces() {
     let remote = format!("{}@{}:{folder}/f", account.name, demo.host());
     let scp = |from: &str, to: &str| {
         let mut command = Command::new(which("scp"));
-        command
-            .args(ssh_options(&demo, &account))
-            .args(["-q", "-s", "-P", &demo.port().to_string(), from, to]);
+        command.args(ssh_options(&demo, &account)).args([
+            "-q",
+            "-s",
+            "-P",
+            &demo.port().to_string(),
+            from,
+            to,
+        ]);
         run(&mut command, b"", Duration::from_secs(60)).must();
     };
     for (seed, length) in [(5, 400_000), (6, 100_000)] {
@@ -198,7 +294,10 @@ fn scp_copies_both_ways_and_replaces() {
         let up = scratch.join("up");
         std::fs::write(&up, &data).unwrap();
         scp(&up.display().to_string(), &remote);
-        assert_eq!(std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap(), data);
+        assert_eq!(
+            std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap(),
+            data
+        );
         let down = scratch.join("down");
         scp(&remote, &down.display().to_string());
         assert_eq!(std::fs::read(&down).unwrap(), data);

@@ -20,9 +20,15 @@ fn any_number_of_requests_in_flight() {
             down.display()
         );
         sftp(&demo, &account, &["-R", requests], &batch).must();
-        assert!(std::fs::read(&down).unwrap() == data, "-R {requests}: the download differs");
+        assert!(
+            std::fs::read(&down).unwrap() == data,
+            "-R {requests}: the download differs"
+        );
         let up = demo.on_disk(&format!("{folder}/up-{requests}"));
-        assert!(std::fs::read(&up).unwrap() == data, "-R {requests}: the upload differs");
+        assert!(
+            std::fs::read(&up).unwrap() == data,
+            "-R {requests}: the upload differs"
+        );
         std::fs::remove_file(&up).unwrap();
         std::fs::remove_file(&down).unwrap();
     }
@@ -39,14 +45,26 @@ fn keys_change_in_mid_transfer() {
     let data = random_bytes(8, 48 << 20);
     demo.make_file(&format!("{folder}/f"), &data);
     let down = demo.scratch().join("down");
-    for cipher in ["chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com", "aes128-gcm@openssh.com"] {
-        let options =
-            ["-oRekeyLimit=1M", &format!("-oCiphers={cipher}"), "-R", "128"].map(str::to_owned);
+    for cipher in [
+        "chacha20-poly1305@openssh.com",
+        "aes256-gcm@openssh.com",
+        "aes128-gcm@openssh.com",
+    ] {
+        let options = [
+            "-oRekeyLimit=1M",
+            &format!("-oCiphers={cipher}"),
+            "-R",
+            "128",
+        ]
+        .map(str::to_owned);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let batch = format!("get {folder}/f {0}\nput {0} {folder}/up\n", down.display());
         sftp(&demo, &account, &options, &batch).must();
         assert!(std::fs::read(&down).unwrap() == data, "{cipher}");
-        assert!(std::fs::read(demo.on_disk(&format!("{folder}/up"))).unwrap() == data, "{cipher}");
+        assert!(
+            std::fs::read(demo.on_disk(&format!("{folder}/up"))).unwrap() == data,
+            "{cipher}"
+        );
     }
 }
 
@@ -67,9 +85,15 @@ fn files_beyond_four_gibibytes() {
     let local = demo.scratch();
     sparse(&remote.join("big"), SIZE, &tail);
     // Both sides hold all but the last two million bytes: what moves lies beyond 4 GiB.
-    std::fs::File::create(local.join("big")).unwrap().set_len(SIZE - 2_000_000).unwrap();
+    std::fs::File::create(local.join("big"))
+        .unwrap()
+        .set_len(SIZE - 2_000_000)
+        .unwrap();
     sparse(&local.join("up"), SIZE, &tail);
-    std::fs::File::create(remote.join("up")).unwrap().set_len(SIZE - 2_000_000).unwrap();
+    std::fs::File::create(remote.join("up"))
+        .unwrap()
+        .set_len(SIZE - 2_000_000)
+        .unwrap();
     let batch = format!(
         "ls -ln {folder}\nreget {folder}/big {0}/big\nreput {0}/up {folder}/up\n",
         local.display()
@@ -80,7 +104,8 @@ fn files_beyond_four_gibibytes() {
         let file = std::fs::File::open(&path).unwrap();
         assert_eq!(file.metadata().unwrap().len(), SIZE);
         let mut got = vec![0; tail.len()];
-        file.read_exact_at(&mut got, SIZE - tail.len() as u64).unwrap();
+        file.read_exact_at(&mut got, SIZE - tail.len() as u64)
+            .unwrap();
         assert!(got == tail, "{}", path.display());
     }
 }
@@ -94,7 +119,11 @@ fn ten_thousand_entries() {
         std::fs::write(many.join(format!("entry-{index:05}.dat")), b"x").unwrap();
     }
     let told = sftp(&demo, &account, &[], &format!("ls -1 {folder}/many\n")).must();
-    let mut names: Vec<&str> = told.out.lines().filter(|line| line.contains("entry-")).collect();
+    let mut names: Vec<&str> = told
+        .out
+        .lines()
+        .filter(|line| line.contains("entry-"))
+        .collect();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), 10_000);

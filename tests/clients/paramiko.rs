@@ -23,7 +23,12 @@ pub fn script(demo: &Demo, account: &Account, name: &str, more: &[&str]) -> Fini
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/scripts/").to_owned() + name)
         .args(more)
         .env("PYTHONDONTWRITEBYTECODE", "1");
-    run(&mut command, told.to_string().as_bytes(), Duration::from_secs(120)).must()
+    run(
+        &mut command,
+        told.to_string().as_bytes(),
+        Duration::from_secs(120),
+    )
+    .must()
 }
 
 #[test]

@@ -17,7 +17,11 @@ fn rclone(demo: &Demo, account: &Account, arguments: &[&str], input: &[u8]) -> F
     let mut command = Command::new(which("rclone"));
     command
         .args(["--config", "", "--retries", "1", "--low-level-retries", "1"])
-        .args(arguments.iter().map(|argument| argument.replace("REMOTE:", &remote)));
+        .args(
+            arguments
+                .iter()
+                .map(|argument| argument.replace("REMOTE:", &remote)),
+        );
     run(&mut command, input, Duration::from_secs(120)).must()
 }
 
@@ -29,14 +33,28 @@ fn a_days_work() {
     let tree = scratch.join("tree/ä/b");
     std::fs::create_dir_all(&tree).unwrap();
     for index in 0..30 {
-        std::fs::write(tree.join(format!("{index} é.bin")), random_bytes(index, 5_000)).unwrap();
+        std::fs::write(
+            tree.join(format!("{index} é.bin")),
+            random_bytes(index, 5_000),
+        )
+        .unwrap();
     }
     let local = scratch.join("tree").display().to_string();
     let back = scratch.join("back").display().to_string();
     let there = format!("REMOTE:{folder}/tree");
-    rclone(&demo, &account, &["copy", "--transfers", "8", &local, &there], b"");
+    rclone(
+        &demo,
+        &account,
+        &["copy", "--transfers", "8", &local, &there],
+        b"",
+    );
     // `check --download` compares every byte.
-    rclone(&demo, &account, &["check", "--download", &local, &there], b"");
+    rclone(
+        &demo,
+        &account,
+        &["check", "--download", &local, &there],
+        b"",
+    );
     rclone(&demo, &account, &["copy", &there, &back], b"");
     for index in 0..30u64 {
         let name = format!("ä/b/{index} é.bin");
@@ -50,9 +68,19 @@ fn a_days_work() {
     assert_eq!(std::fs::read(on_disk.join("0 é.bin")).unwrap(), b"changed");
     assert!(!on_disk.join("1 é.bin").exists());
     let moved = format!("REMOTE:{folder}/moved.bin");
-    rclone(&demo, &account, &["moveto", &format!("{there}/ä/b/2 é.bin"), &moved], b"");
+    rclone(
+        &demo,
+        &account,
+        &["moveto", &format!("{there}/ä/b/2 é.bin"), &moved],
+        b"",
+    );
     assert!(demo.on_disk(&format!("{folder}/moved.bin")).exists());
-    let told = rclone(&demo, &account, &["lsf", "-R", &format!("REMOTE:{folder}")], b"");
+    let told = rclone(
+        &demo,
+        &account,
+        &["lsf", "-R", &format!("REMOTE:{folder}")],
+        b"",
+    );
     assert!(told.out.contains("tree/ä/b/3 é.bin"), "{told:?}");
     rclone(&demo, &account, &["deletefile", &moved], b"");
     rclone(&demo, &account, &["purge", &there], b"");
@@ -64,7 +92,12 @@ fn a_stream_of_unknown_length() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("rita");
     let data = random_bytes(13, 1_500_000);
-    rclone(&demo, &account, &["rcat", &format!("REMOTE:{folder}/stream")], &data);
+    rclone(
+        &demo,
+        &account,
+        &["rcat", &format!("REMOTE:{folder}/stream")],
+        &data,
+    );
     assert!(std::fs::read(demo.on_disk(&format!("{folder}/stream"))).unwrap() == data);
 }
 
@@ -78,6 +111,14 @@ fn write_only_accounts_upload_by_temporary_name_and_rename() {
     let local = demo.scratch().join("report.txt");
     std::fs::write(&local, b"figures").unwrap();
     let local = local.display().to_string();
-    rclone(&demo, &account, &["copyto", &local, "REMOTE:/drop/report.txt"], b"");
-    assert_eq!(std::fs::read(demo.on_disk("/drop/report.txt")).unwrap(), b"figures");
+    rclone(
+        &demo,
+        &account,
+        &["copyto", &local, "REMOTE:/drop/report.txt"],
+        b"",
+    );
+    assert_eq!(
+        std::fs::read(demo.on_disk("/drop/report.txt")).unwrap(),
+        b"figures"
+    );
 }

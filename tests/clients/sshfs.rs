@@ -22,7 +22,10 @@ impl Mount {
             .arg(&at)
             .args(["-p", &demo.port().to_string()]);
         let options = ssh_options(demo, account);
-        for option in options.iter().filter_map(|option| option.strip_prefix("-o")) {
+        for option in options
+            .iter()
+            .filter_map(|option| option.strip_prefix("-o"))
+        {
             command.args(["-o", option]);
         }
         command.args(["-o", "dir_cache=no"]);
@@ -38,7 +41,11 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let mut command = Command::new(which("fusermount3"));
-        let _ = run(command.args(["-u", "-z"]).arg(&self.0), b"", Duration::from_secs(10));
+        let _ = run(
+            command.args(["-u", "-z"]).arg(&self.0),
+            b"",
+            Duration::from_secs(10),
+        );
     }
 }
 
@@ -60,7 +67,10 @@ fn a_days_work() {
     std::fs::rename(here.join("f"), here.join("d/g")).unwrap();
     assert!(there.join("d/g").exists());
 
-    let mut appended = std::fs::File::options().append(true).open(here.join("d/g")).unwrap();
+    let mut appended = std::fs::File::options()
+        .append(true)
+        .open(here.join("d/g"))
+        .unwrap();
     appended.write_all(b"tail").unwrap();
     drop(appended);
     eventually(Duration::from_secs(5), "the tail is written", || {
@@ -86,7 +96,10 @@ fn writes_in_the_middle_of_an_existing_file() {
     let (account, folder) = demo.add_worker("sina");
     let there = demo.make_file(&format!("{folder}/f"), vec![b'a'; 200_000]);
     let mount = Mount::new(&demo, &account, &folder);
-    let file = std::fs::File::options().write(true).open(mount.path().join("f")).unwrap();
+    let file = std::fs::File::options()
+        .write(true)
+        .open(mount.path().join("f"))
+        .unwrap();
     file.write_all_at(b"middle", 100_000).unwrap();
     file.sync_all().unwrap();
     drop(file);
@@ -107,5 +120,8 @@ fn what_is_not_granted_cannot_be_touched() {
     assert!(std::fs::write(mount.path().join("new"), b"x").is_err());
     assert!(std::fs::remove_file(mount.path().join("book")).is_err());
     assert!(std::os::unix::fs::symlink("book", mount.path().join("link")).is_err());
-    assert_eq!(std::fs::read(demo.on_disk("/shelf/book")).unwrap(), b"words");
+    assert_eq!(
+        std::fs::read(demo.on_disk("/shelf/book")).unwrap(),
+        b"words"
+    );
 }

@@ -9,7 +9,10 @@ use crate::harness::wire::READ;
 use crate::harness::{Demo, Ssh, login_key};
 
 fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// Keeps a transfer going until its connection ends.
@@ -58,15 +61,29 @@ async fn the_cut_of_rule_c6() {
             leaving.push(ssh);
         }
         let told = demo.json(&["user", "disable", "liam"]);
-        assert_eq!(told["sessions_ended"].as_u64().unwrap(), leavers as u64, "round {round}");
-        assert_eq!(told["sessions_not_ended"].as_u64().unwrap_or(0), 0, "round {round}");
+        assert_eq!(
+            told["sessions_ended"].as_u64().unwrap(),
+            leavers as u64,
+            "round {round}"
+        );
+        assert_eq!(
+            told["sessions_not_ended"].as_u64().unwrap_or(0),
+            0,
+            "round {round}"
+        );
         slowest.push(told["slowest_ms"].as_f64().unwrap());
         for ssh in &mut leaving {
-            assert!(ssh.wait_for_end(Duration::from_secs(5)).await, "round {round}");
+            assert!(
+                ssh.wait_for_end(Duration::from_secs(5)).await,
+                "round {round}"
+            );
         }
         demo.cli(&["user", "enable", "liam"]).must();
     }
-    assert!(staying.iter().all(|ssh| !ssh.is_ended()), "someone who stays was cut");
+    assert!(
+        staying.iter().all(|ssh| !ssh.is_ended()),
+        "someone who stays was cut"
+    );
     slowest.sort_by(f64::total_cmp);
     let at = |share: f64| slowest[((slowest.len() - 1) as f64 * share).round() as usize];
     println!(

@@ -22,7 +22,10 @@ async fn disabled_and_enabled_at_once_still_cuts() {
     assert_eq!(cut(&demo, &["user", "disable", "cora"]), 1);
     demo.cli(&["user", "enable", "cora"]).must();
     assert!(ssh.wait_for_end(Duration::from_secs(2)).await);
-    assert!(is_alive(&login_key(&demo, &account).await).await, "a new login works");
+    assert!(
+        is_alive(&login_key(&demo, &account).await).await,
+        "a new login works"
+    );
 }
 
 // rule C5
@@ -33,13 +36,21 @@ async fn deleted_and_made_again_inherits_nothing() {
     let mut ssh = login_key(&demo, &account).await;
     assert_eq!(cut(&demo, &["user", "delete", "cora"]), 1);
     assert!(ssh.wait_for_end(Duration::from_secs(2)).await);
-    demo.cli(&["user", "add", "cora", "--factor", "never"]).must();
+    demo.cli(&["user", "add", "cora", "--factor", "never"])
+        .must();
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     let key = account.ssh_key_file.clone().unwrap();
-    assert_ne!(ssh.try_key("cora", &key).await, Login::Accepted, "the old key");
+    assert_ne!(
+        ssh.try_key("cora", &key).await,
+        Login::Accepted,
+        "the old key"
+    );
     demo.add_key("cora", &key);
     let ssh = login_key(&demo, &account).await;
-    assert!(ssh.sftp().await.unwrap().list(&folder).await.is_err(), "the old grant");
+    assert!(
+        ssh.sftp().await.unwrap().list(&folder).await.is_err(),
+        "the old grant"
+    );
 }
 
 // rule C5
@@ -63,12 +74,19 @@ async fn a_removed_key_ends_the_sessions_opened_with_it() {
 async fn a_changed_password_ends_the_sessions_opened_with_it() {
     let demo = Demo::start();
     let (by_key, _) = demo.add_worker("cora");
-    demo.cli_with(&["password", "set", "cora", "--stdin"], b"cora-Pass-1234\n").must();
-    let with_password = Account { password: Some("cora-Pass-1234".to_owned()), ..by_key.clone() };
+    demo.cli_with(&["password", "set", "cora", "--stdin"], b"cora-Pass-1234\n")
+        .must();
+    let with_password = Account {
+        password: Some("cora-Pass-1234".to_owned()),
+        ..by_key.clone()
+    };
     let mut password_session = login_password(&demo, &with_password).await;
     let key_session = login_key(&demo, &by_key).await;
     let told = demo
-        .cli_with(&["password", "set", "cora", "--stdin", "--json"], b"cora-Pass-5678\n")
+        .cli_with(
+            &["password", "set", "cora", "--stdin", "--json"],
+            b"cora-Pass-5678\n",
+        )
         .must()
         .json();
     assert_eq!(told["sessions_ended"], 1, "{told}");
@@ -84,10 +102,14 @@ async fn a_lost_protocol_flag_ends_the_protocols_sessions() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
     let mut ssh = login_key(&demo, &account).await;
-    assert_eq!(cut(&demo, &["user", "set", "cora", "--protocols", "web"]), 1);
+    assert_eq!(
+        cut(&demo, &["user", "set", "cora", "--protocols", "web"]),
+        1
+    );
     assert!(ssh.wait_for_end(Duration::from_secs(2)).await);
 
-    demo.cli(&["group", "add", "sftpers", "--protocols", "sftp"]).must();
+    demo.cli(&["group", "add", "sftpers", "--protocols", "sftp"])
+        .must();
     demo.cli(&["member", "add", "sftpers", "cora"]).must();
     let mut ssh = login_key(&demo, &account).await;
     assert_eq!(cut(&demo, &["member", "remove", "sftpers", "cora"]), 1);
@@ -95,7 +117,10 @@ async fn a_lost_protocol_flag_ends_the_protocols_sessions() {
 
     demo.cli(&["member", "add", "sftpers", "cora"]).must();
     let mut ssh = login_key(&demo, &account).await;
-    assert_eq!(cut(&demo, &["group", "set", "sftpers", "--protocols", "none"]), 1);
+    assert_eq!(
+        cut(&demo, &["group", "set", "sftpers", "--protocols", "none"]),
+        1
+    );
     assert!(ssh.wait_for_end(Duration::from_secs(2)).await);
 }
 
@@ -105,7 +130,10 @@ async fn a_factor_rule_that_now_asks_for_more_ends_the_session() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
     let mut ssh = login_key(&demo, &account).await;
-    assert_eq!(cut(&demo, &["user", "set", "cora", "--factor", "always"]), 1);
+    assert_eq!(
+        cut(&demo, &["user", "set", "cora", "--factor", "always"]),
+        1
+    );
     assert!(ssh.wait_for_end(Duration::from_secs(2)).await);
 }
 
@@ -124,7 +152,10 @@ async fn one_session_or_all_of_an_account() {
     assert!(first.wait_for_end(Duration::from_secs(2)).await);
     assert!(second.wait_for_end(Duration::from_secs(2)).await);
     assert!(is_alive(&stranger).await);
-    assert!(is_alive(&login_key(&demo, &account).await).await, "it may log in again");
+    assert!(
+        is_alive(&login_key(&demo, &account).await).await,
+        "it may log in again"
+    );
 }
 
 // rule C3
@@ -140,5 +171,9 @@ async fn a_changed_grant_ends_no_session() {
     assert_eq!(cut(&demo, &["grant", "remove", &id]), 0);
     assert!(sftp.stat(&format!("{folder}/f")).await.is_err());
     demo.grant(&folder, "read", "cora");
-    assert_eq!(sftp.get(&format!("{folder}/f")).await.unwrap(), b"x", "in the same session");
+    assert_eq!(
+        sftp.get(&format!("{folder}/f")).await.unwrap(),
+        b"x",
+        "in the same session"
+    );
 }

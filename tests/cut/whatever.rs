@@ -84,7 +84,12 @@ fn download(demo: &Demo) -> std::process::Child {
 fn ssh_child_of(pid: u32) -> u32 {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = std::fs::read_to_string(path).unwrap();
-    children.split_whitespace().next().expect("sftp runs ssh").parse().unwrap()
+    children
+        .split_whitespace()
+        .next()
+        .expect("sftp runs ssh")
+        .parse()
+        .unwrap()
 }
 
 fn signal(pid: u32, signal: rustix::process::Signal) {
@@ -128,9 +133,11 @@ async fn a_login_that_is_half_done() {
 
     // The second one has shown nothing but a name yet; nothing of it can become a session.
     assert!(cut(&demo, &["user", "disable", "kira"]) >= 1);
-    eventually(Duration::from_secs(2), "the socket of the proven key is closed", || {
-        super::connections(&demo) <= 2
-    });
+    eventually(
+        Duration::from_secs(2),
+        "the socket of the proven key is closed",
+        || super::connections(&demo) <= 2,
+    );
     assert_ne!(proven.answer(&[&user.code()]).await, Login::Accepted);
     assert_ne!(asked.answer(&["x"]).await, Login::Accepted);
     assert!(!stranger.is_ended(), "the login of another was ended");
@@ -142,7 +149,11 @@ async fn a_proof_from_before_the_cut_is_refused() {
     let demo = Demo::start();
     let user = crate::login::factors::two_factor_user(&demo, "kira");
     let mut ssh = Ssh::connect(&demo).await.unwrap();
-    assert_eq!(ssh.try_key("kira", user.ssh_key_file.as_deref().unwrap()).await, Login::Partial);
+    assert_eq!(
+        ssh.try_key("kira", user.ssh_key_file.as_deref().unwrap())
+            .await,
+        Login::Partial
+    );
     assert!(matches!(ssh.ask("kira").await, Login::Asked(_)));
     // Disabled and enabled again: the account is fine, the proof is from before.
     cut(&demo, &["user", "disable", "kira"]);
@@ -156,10 +167,11 @@ fn a_key_change_in_progress() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("cora");
     std::thread::scope(|scope| {
-        let client =
-            scope.spawn(|| paramiko::script(&demo, &account, "stuck_rekey.py", &[]));
+        let client = scope.spawn(|| paramiko::script(&demo, &account, "stuck_rekey.py", &[]));
         let ready = demo.scratch().join("stuck");
-        eventually(Duration::from_secs(20), "the key change hangs", || ready.exists());
+        eventually(Duration::from_secs(20), "the key change hangs", || {
+            ready.exists()
+        });
         assert_eq!(cut(&demo, &["user", "disable", "cora"]), 1);
         nothing_is_connected(&demo);
         let told = client.join().unwrap();
@@ -185,7 +197,9 @@ fn a_multiplexed_connection_with_all_its_channels() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    eventually(Duration::from_secs(10), "the master listens", || socket.exists());
+    eventually(Duration::from_secs(10), "the master listens", || {
+        socket.exists()
+    });
     let mut channels: Vec<_> = (0..3)
         .map(|_| {
             Command::new(which("sftp"))
@@ -225,5 +239,8 @@ async fn a_session_that_a_stopping_gateway_ends_is_told_why() {
     signal(demo.pid(), rustix::process::Signal::TERM);
     assert!(ssh.wait_for_end(Duration::from_secs(10)).await);
     let words = ssh.last_words();
-    assert!(words.as_deref().is_some_and(|words| !words.is_empty()), "no last words: {words:?}");
+    assert!(
+        words.as_deref().is_some_and(|words| !words.is_empty()),
+        "no last words: {words:?}"
+    );
 }

@@ -24,7 +24,16 @@ impl Random {
 }
 
 /// Numbers that break parsers.
-const WORDS: [u32; 8] = [0, 1, 4, 255, 0x7fff_ffff, 0x8000_0000, 0xffff_fffb, 0xffff_ffff];
+const WORDS: [u32; 8] = [
+    0,
+    1,
+    4,
+    255,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_fffb,
+    0xffff_ffff,
+];
 
 fn mutate(random: &mut Random, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
     for _ in 0..=random.below(6) {
@@ -54,7 +63,11 @@ fn mutate(random: &mut Random, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
 
 /// Feeds mutated seeds to `target` until the time is over. A panic names the seed and the input.
 fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8]) + std::panic::RefUnwindSafe) {
-    let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let setting = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+    };
     let seconds = setting("FUZZ_SECONDS").unwrap_or(5);
     let seed = setting("FUZZ_SEED").unwrap_or_else(|| crate::harness::unix_now() | 1);
     println!("{name}: FUZZ_SEED={seed} FUZZ_SECONDS={seconds}");
@@ -64,7 +77,7 @@ fn run(name: &str, seeds: &[Vec<u8>], target: impl Fn(&[u8]) + std::panic::RefUn
     for bytes in seeds {
         target(bytes);
     }
-    while rounds % 1024 != 0 || rounds == 0 || Instant::now() < end {
+    while !rounds.is_multiple_of(1024) || rounds == 0 || Instant::now() < end {
         let mut bytes = seeds[random.below(seeds.len())].clone();
         mutate(&mut random, &mut bytes, seeds);
         if let Err(panic) = std::panic::catch_unwind(|| target(&bytes)) {

@@ -6,7 +6,10 @@ use super::run;
 use crate::harness::wire::Body;
 
 fn packet(kind: u8, body: Body) -> Vec<u8> {
-    let mut bytes = u32::try_from(5 + body.0.len()).unwrap().to_be_bytes().to_vec();
+    let mut bytes = u32::try_from(5 + body.0.len())
+        .unwrap()
+        .to_be_bytes()
+        .to_vec();
     bytes.push(kind);
     bytes.extend([0, 0, 0, 7]);
     bytes.extend(body.0);
@@ -19,17 +22,43 @@ fn packets() -> Vec<Vec<u8>> {
     let path = || Body::new().text("/a/b");
     let mut seeds = vec![
         vec![0, 0, 0, 5, 1, 0, 0, 0, 3],
-        packet(3, path().u32(0x1a).u32(0x8000_000f).u64(9).u64(0).u32(0o644).u64(0).u32(0)),
+        packet(
+            3,
+            path()
+                .u32(0x1a)
+                .u32(0x8000_000f)
+                .u64(9)
+                .u64(0)
+                .u32(0o644)
+                .u64(0)
+                .u32(0),
+        ),
         packet(4, handle()),
         packet(5, handle().u64(1 << 40).u32(32_768)),
         packet(6, handle().u64(0).text([7; 64])),
         packet(9, path().u32(8).u64(0)),
         packet(10, handle().u32(1).u64(5)),
         packet(18, path().text("/c")),
-        packet(200, Body::new().text("posix-rename@openssh.com").text("/a").text("/b")),
+        packet(
+            200,
+            Body::new()
+                .text("posix-rename@openssh.com")
+                .text("/a")
+                .text("/b"),
+        ),
         packet(200, Body::new().text("limits@openssh.com")),
-        packet(200, Body::new().text("fsync@openssh.com").text([0, 0, 0, 1])),
-        packet(200, Body::new().text("lsetstat@openssh.com").text("/a").u32(4).u32(0o600)),
+        packet(
+            200,
+            Body::new().text("fsync@openssh.com").text([0, 0, 0, 1]),
+        ),
+        packet(
+            200,
+            Body::new()
+                .text("lsetstat@openssh.com")
+                .text("/a")
+                .u32(4)
+                .u32(0o600),
+        ),
     ];
     for kind in [7, 11, 13, 14, 15, 16, 17, 19, 20] {
         seeds.push(packet(kind, path().u32(0)));
@@ -48,17 +77,31 @@ fn the_sftp_codec_survives_any_bytes() {
 #[test]
 fn paths_of_any_bytes_keep_their_invariant() {
     let seeds: Vec<Vec<u8>> = [
-        "/a/b", "a/../b", "/../..", "//./", "e\u{301}/\u{212b}", "..\\..", "/a\0b", "%2e%2e/",
-        "\u{2024}\u{2024}/", "\u{ff0f}etc", "",
+        "/a/b",
+        "a/../b",
+        "/../..",
+        "//./",
+        "e\u{301}/\u{212b}",
+        "..\\..",
+        "/a\0b",
+        "%2e%2e/",
+        "\u{2024}\u{2024}/",
+        "\u{ff0f}etc",
+        "",
     ]
     .map(|text| text.as_bytes().to_vec())
     .into();
     run("paths", &seeds, |bytes| {
         for mode in [ParentOfRoot::StaysAtRoot, ParentOfRoot::Refused] {
-            let Ok(path) = VirtualPath::parse(bytes, mode) else { continue };
+            let Ok(path) = VirtualPath::parse(bytes, mode) else {
+                continue;
+            };
             let text = path.as_str();
             assert!(text.starts_with('/') && text.len() <= VirtualPath::MAX_BYTES);
-            assert_eq!(VirtualPath::parse(text.as_bytes(), ParentOfRoot::Refused), Ok(path.clone()));
+            assert_eq!(
+                VirtualPath::parse(text.as_bytes(), ParentOfRoot::Refused),
+                Ok(path.clone())
+            );
             for name in text.split('/').skip(1).filter(|_| !path.is_root()) {
                 assert!(FileName::parse(name.as_bytes()).is_ok(), "{name:?}");
             }
@@ -69,12 +112,20 @@ fn paths_of_any_bytes_keep_their_invariant() {
 // rule L1
 #[test]
 fn names_of_any_text_normalise_once() {
-    let seeds: Vec<Vec<u8>> =
-        ["ana", "Stra\u{df}e", "\u{ff0e}\u{ff0e}", "okta/Finance", "\u{130}", "\u{345}a"]
-            .map(|text| text.as_bytes().to_vec())
-            .into();
+    let seeds: Vec<Vec<u8>> = [
+        "ana",
+        "Stra\u{df}e",
+        "\u{ff0e}\u{ff0e}",
+        "okta/Finance",
+        "\u{130}",
+        "\u{345}a",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into();
     run("names", &seeds, |bytes| {
-        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return;
+        };
         if let Ok(name) = AccountName::parse(text) {
             let again = AccountName::parse(name.normal()).expect("a normal name is a name");
             assert_eq!(again.normal(), name.normal());

@@ -13,8 +13,6 @@ pub struct Finished {
     pub out: String,
     /// What it wrote to standard error.
     pub err: String,
-    /// How long it ran.
-    pub took: Duration,
 }
 
 impl Finished {
@@ -73,13 +71,18 @@ pub fn run(command: &mut Command, input: &[u8], limit: Duration) -> Finished {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let took = start.elapsed();
     let code = status.and_then(|status| status.code());
     // A grandchild may hold the pipes open after a kill: what it said by then is enough.
     let text = |reader: std::sync::mpsc::Receiver<String>| {
-        reader.recv_timeout(Duration::from_secs(5)).unwrap_or_default()
+        reader
+            .recv_timeout(Duration::from_secs(5))
+            .unwrap_or_default()
     };
-    Finished { code, out: text(out), err: text(err), took }
+    Finished {
+        code,
+        out: text(out),
+        err: text(err),
+    }
 }
 
 fn read_all(mut from: impl Read + Send + 'static) -> std::sync::mpsc::Receiver<String> {

@@ -48,7 +48,10 @@ pub struct Account {
 impl Account {
     /// The present one-time code.
     pub fn code(&self) -> String {
-        code_at(self.totp_secret.as_deref().expect("a code is due"), unix_now())
+        code_at(
+            self.totp_secret.as_deref().expect("a code is due"),
+            unix_now(),
+        )
     }
 
     /// The code of another step: `-1` for the last one, `1` for the next.
@@ -60,12 +63,19 @@ impl Account {
     /// The password, with the present code behind it where one is due (rule L5).
     pub fn secret(&self) -> String {
         let password = self.password.clone().expect("it has a password");
-        if self.totp_secret.is_some() { password + &self.code() } else { password }
+        if self.totp_secret.is_some() {
+            password + &self.code()
+        } else {
+            password
+        }
     }
 
     /// A folder on which this account holds exactly this level.
     pub fn folder(&self, level: &str) -> Option<&str> {
-        self.folders.iter().find(|(_, held)| *held == level).map(|(path, _)| path.as_str())
+        self.folders
+            .iter()
+            .find(|(_, held)| *held == level)
+            .map(|(path, _)| path.as_str())
     }
 }
 
@@ -114,7 +124,11 @@ impl Demo {
         for (name, account) in &mut ready.accounts {
             account.name.clone_from(name);
         }
-        let demo = Demo { child, ready, folder };
+        let demo = Demo {
+            child,
+            ready,
+            folder,
+        };
         demo.write_known_hosts();
         demo
     }
@@ -126,7 +140,11 @@ impl Demo {
         let place = data.display().to_string();
         portcullis(&["group", "add", "staff", "--data", &place]).must();
         // A port that was free a moment ago; nothing else listens on fixed ones here.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let settings = format!("[sftp]\nlisten = \"127.0.0.1:{port}\"\n[limits]\n{limits}\n");
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
@@ -140,10 +158,18 @@ impl Demo {
         let ready = Ready {
             pid: child.id(),
             root: data.join("files"),
-            sftp: Listener { host: "127.0.0.1".to_owned(), port, host_key: String::new() },
+            sftp: Listener {
+                host: "127.0.0.1".to_owned(),
+                port,
+                host_key: String::new(),
+            },
             accounts: BTreeMap::new(),
         };
-        let demo = Demo { child, ready, folder };
+        let demo = Demo {
+            child,
+            ready,
+            folder,
+        };
         eventually(Duration::from_secs(30), "the gateway listens", || {
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
@@ -152,7 +178,14 @@ impl Demo {
 
     fn write_known_hosts(&self) {
         let mut file = std::fs::File::create(self.known_hosts()).unwrap();
-        writeln!(file, "[{}]:{} {}", self.host(), self.port(), self.ready.sftp.host_key).unwrap();
+        writeln!(
+            file,
+            "[{}]:{} {}",
+            self.host(),
+            self.port(),
+            self.ready.sftp.host_key
+        )
+        .unwrap();
     }
 
     /// The process.
@@ -205,7 +238,10 @@ impl Demo {
     /// One of the accounts of the ready file.
     #[track_caller]
     pub fn account(&self, name: &str) -> &Account {
-        self.ready.accounts.get(name).unwrap_or_else(|| panic!("the demo has no {name}"))
+        self.ready
+            .accounts
+            .get(name)
+            .unwrap_or_else(|| panic!("the demo has no {name}"))
     }
 
     /// All accounts of the ready file.
@@ -235,7 +271,10 @@ impl Demo {
     /// Memory of the gateway's own, in KiB (`RssAnon`).
     pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
@@ -264,5 +303,9 @@ impl Drop for Demo {
 
 /// Runs the binary without any demo.
 pub fn portcullis(arguments: &[&str]) -> Finished {
-    run(Command::new(BINARY).args(arguments), b"", Duration::from_secs(60))
+    run(
+        Command::new(BINARY).args(arguments),
+        b"",
+        Duration::from_secs(60),
+    )
 }

@@ -9,8 +9,8 @@ pub mod wire;
 
 pub use command::{Finished, run, which};
 pub use demo::{Account, Demo, portcullis};
-pub use ssh::{Login, Ssh, login, login_key, login_password};
 pub use site::random_bytes;
+pub use ssh::{Login, Ssh, login, login_key, login_password};
 pub use totp::code_at;
 pub use wire::Sftp;
 
@@ -18,7 +18,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970.
 pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
 }
 
 /// Asks until the answer is yes; fails the test after `limit`.

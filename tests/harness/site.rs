@@ -44,7 +44,10 @@ impl Demo {
     pub fn new_key_of(&self, name: &str, kind: &[&str]) -> PathBuf {
         let file = self.scratch().join(format!("{name}.key"));
         let mut command = Command::new(which("ssh-keygen"));
-        command.args(kind).args(["-q", "-N", "", "-C", name, "-f"]).arg(&file);
+        command
+            .args(kind)
+            .args(["-q", "-N", "", "-C", name, "-f"])
+            .arg(&file);
         run(&mut command, b"", Duration::from_secs(60)).must();
         file
     }
@@ -88,7 +91,8 @@ impl Demo {
     /// Grants a level on a folder and all below it to a user.
     #[track_caller]
     pub fn grant(&self, folder: &str, level: &str, user: &str) {
-        self.cli(&["grant", "add", folder, level, "--user", user]).must();
+        self.cli(&["grant", "add", folder, level, "--user", user])
+            .must();
     }
 }
 

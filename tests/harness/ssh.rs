@@ -41,10 +41,7 @@ impl Drop for Watcher {
 impl client::Handler for Watcher {
     type Error = russh::Error;
 
-    async fn check_server_key(
-        &mut self,
-        _: &PublicKeyOrCertificate,
-    ) -> Result<bool, Self::Error> {
+    async fn check_server_key(&mut self, _: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         Ok(true)
     }
 
@@ -81,10 +78,21 @@ impl Ssh {
     pub async fn connect_to(host: &str, port: u16) -> Result<Ssh, SshError> {
         let (ended, seen) = watch::channel(false);
         let reason = Arc::new(Mutex::new(None));
-        let watcher = Watcher { ended, reason: reason.clone() };
-        let config = client::Config { nodelay: true, ..client::Config::default() };
+        let watcher = Watcher {
+            ended,
+            reason: reason.clone(),
+        };
+        let config = client::Config {
+            nodelay: true,
+            ..client::Config::default()
+        };
         let handle = client::connect(Arc::new(config), (host, port), watcher).await?;
-        Ok(Ssh { handle, ended: seen, reason, instructions: String::new() })
+        Ok(Ssh {
+            handle,
+            ended: seen,
+            reason,
+            instructions: String::new(),
+        })
     }
 
     /// The `none` method, which every client may try.
@@ -110,7 +118,9 @@ impl Ssh {
 
     /// Starts `keyboard-interactive`.
     pub async fn ask(&mut self, user: &str) -> Login {
-        let start = self.handle.authenticate_keyboard_interactive_start(user, None::<String>);
+        let start = self
+            .handle
+            .authenticate_keyboard_interactive_start(user, None::<String>);
         let answer = start.await;
         self.keep(answer)
     }
@@ -118,7 +128,10 @@ impl Ssh {
     /// Answers prompts.
     pub async fn answer(&mut self, answers: &[&str]) -> Login {
         let answers = answers.iter().map(|answer| (*answer).to_owned()).collect();
-        let answer = self.handle.authenticate_keyboard_interactive_respond(answers).await;
+        let answer = self
+            .handle
+            .authenticate_keyboard_interactive_respond(answers)
+            .await;
         self.keep(answer)
     }
 
@@ -128,7 +141,9 @@ impl Ssh {
     }
 
     fn keep(&mut self, answer: Result<KeyboardInteractiveAuthResponse, SshError>) -> Login {
-        if let Ok(KeyboardInteractiveAuthResponse::InfoRequest { name, instructions, .. }) = &answer
+        if let Ok(KeyboardInteractiveAuthResponse::InfoRequest {
+            name, instructions, ..
+        }) = &answer
         {
             self.instructions = format!("{name} {instructions}");
         }
@@ -164,12 +179,10 @@ impl Ssh {
 
     /// Asks for another channel type.
     pub async fn open_forward(&self) -> Result<(), SshError> {
-        self.handle.channel_open_direct_tcpip("127.0.0.1", 22, "127.0.0.1", 1).await.map(|_| ())
-    }
-
-    /// Changes the keys of the connection.
-    pub async fn rekey(&self) -> Result<(), SshError> {
-        self.handle.rekey_soon().await
+        self.handle
+            .channel_open_direct_tcpip("127.0.0.1", 22, "127.0.0.1", 1)
+            .await
+            .map(|_| ())
     }
 
     /// Whether the connection is gone.
@@ -179,7 +192,9 @@ impl Ssh {
 
     /// Waits for the end of the connection.
     pub async fn wait_for_end(&mut self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.ended.wait_for(|ended| *ended)).await.is_ok()
+        tokio::time::timeout(limit, self.ended.wait_for(|ended| *ended))
+            .await
+            .is_ok()
     }
 
     /// What the server said when it closed, if it said anything.
@@ -189,17 +204,23 @@ impl Ssh {
 
     /// Leaves politely.
     pub async fn leave(&self) {
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+        let _ = self
+            .handle
+            .disconnect(Disconnect::ByApplication, "", "")
+            .await;
     }
 }
 
 fn of_result(result: Result<AuthResult, SshError>) -> Login {
     match result {
         Ok(AuthResult::Success) => Login::Accepted,
-        Ok(AuthResult::Failure { partial_success: true, .. }) => Login::Partial,
-        Ok(AuthResult::Failure { remaining_methods, .. }) if remaining_methods.is_empty() => {
-            Login::Closed
-        }
+        Ok(AuthResult::Failure {
+            partial_success: true,
+            ..
+        }) => Login::Partial,
+        Ok(AuthResult::Failure {
+            remaining_methods, ..
+        }) if remaining_methods.is_empty() => Login::Closed,
         Ok(AuthResult::Failure { .. }) => Login::Refused,
         Err(_) => Login::Closed,
     }
@@ -209,7 +230,10 @@ fn of_answer(answer: Result<KeyboardInteractiveAuthResponse, SshError>) -> Login
     use KeyboardInteractiveAuthResponse as A;
     match answer {
         Ok(A::Success) => Login::Accepted,
-        Ok(A::Failure { partial_success: true, .. }) => Login::Partial,
+        Ok(A::Failure {
+            partial_success: true,
+            ..
+        }) => Login::Partial,
         Ok(A::Failure { .. }) => Login::Refused,
         Ok(A::InfoRequest { prompts, .. }) => {
             Login::Asked(prompts.into_iter().map(|prompt| prompt.prompt).collect())
@@ -222,7 +246,12 @@ fn of_answer(answer: Result<KeyboardInteractiveAuthResponse, SshError>) -> Login
 pub async fn login_key(demo: &Demo, account: &Account) -> Ssh {
     let mut ssh = Ssh::connect(demo).await.expect("a connection");
     let file = account.ssh_key_file.as_deref().expect("it has a key");
-    assert_eq!(ssh.try_key(&account.name, file).await, Login::Accepted, "{}", account.name);
+    assert_eq!(
+        ssh.try_key(&account.name, file).await,
+        Login::Accepted,
+        "{}",
+        account.name
+    );
     ssh
 }
 

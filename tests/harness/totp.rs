@@ -4,9 +4,14 @@ use aws_lc_rs::hmac;
 
 /// The six digits for a base32 secret at a time.
 pub fn code_at(secret: &str, unix_seconds: u64) -> String {
-    let clean: String =
-        secret.chars().filter(|c| c.is_ascii_alphanumeric()).collect::<String>().to_uppercase();
-    let raw = data_encoding::BASE32_NOPAD.decode(clean.as_bytes()).expect("a base32 secret");
+    let clean: String = secret
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric())
+        .collect::<String>()
+        .to_uppercase();
+    let raw = data_encoding::BASE32_NOPAD
+        .decode(clean.as_bytes())
+        .expect("a base32 secret");
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &raw);
     let tag = hmac::sign(&key, &(unix_seconds / 30).to_be_bytes());
     let bytes = tag.as_ref();

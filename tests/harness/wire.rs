@@ -37,7 +37,11 @@ pub struct Reply {
 impl Reply {
     /// The code of a STATUS, 0 for anything else.
     pub fn status(&self) -> u32 {
-        if self.kind == 101 { u32_at(&self.body, 0) } else { OK }
+        if self.kind == 101 {
+            u32_at(&self.body, 0)
+        } else {
+            OK
+        }
     }
 
     /// The message of a STATUS.
@@ -68,7 +72,8 @@ impl Body {
 
     pub fn text(mut self, text: impl AsRef<[u8]>) -> Self {
         let text = text.as_ref();
-        self.0.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+        self.0
+            .extend(u32::try_from(text.len()).unwrap().to_be_bytes());
         self.0.extend(text);
         self
     }
@@ -124,12 +129,17 @@ pub struct Sftp {
 
 impl Sftp {
     pub fn new(channel: Channel<Msg>) -> Self {
-        Sftp { stream: channel.into_stream(), next: 1 }
+        Sftp {
+            stream: channel.into_stream(),
+            next: 1,
+        }
     }
 
     /// INIT and VERSION; answers the extensions that the server announces.
     pub async fn greet(&mut self) -> Vec<String> {
-        self.send_raw(&[0, 0, 0, 5, 1, 0, 0, 0, 3]).await.expect("the greeting is sent");
+        self.send_raw(&[0, 0, 0, 5, 1, 0, 0, 0, 3])
+            .await
+            .expect("the greeting is sent");
         let (kind, body) = self.receive_raw().await.expect("a greeting");
         assert_eq!((kind, u32_at(&body, 0)), (2, 3), "VERSION 3");
         let mut names = Vec::new();
@@ -156,7 +166,9 @@ impl Sftp {
             self.stream.read_exact(&mut bytes).await.ok()?;
             Some((bytes[0], bytes[1..].to_vec()))
         };
-        tokio::time::timeout(PATIENCE, read).await.expect("an answer in time")
+        tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("an answer in time")
     }
 
     /// Sends a request and answers its id.
@@ -174,7 +186,11 @@ impl Sftp {
     /// Receives the next reply.
     pub async fn receive(&mut self) -> Option<Reply> {
         let (kind, body) = self.receive_raw().await?;
-        Some(Reply { kind, id: u32_at(&body, 0), body: body[4..].to_vec() })
+        Some(Reply {
+            kind,
+            id: u32_at(&body, 0),
+            body: body[4..].to_vec(),
+        })
     }
 
     /// Sends a request and waits for its reply.
@@ -187,7 +203,9 @@ impl Sftp {
 
     /// The status code that a request ends with.
     pub async fn code(&mut self, kind: u8, body: &Body) -> u32 {
-        self.request(kind, body).await.map_or(GONE, |reply| reply.status())
+        self.request(kind, body)
+            .await
+            .map_or(GONE, |reply| reply.status())
     }
 
     async fn handle(&mut self, kind: u8, body: &Body) -> Result<Vec<u8>, u32> {
@@ -200,7 +218,8 @@ impl Sftp {
     }
 
     pub async fn open(&mut self, path: &str, flags: u32) -> Result<Vec<u8>, u32> {
-        self.handle(3, &Body::new().text(path).u32(flags).u32(0)).await
+        self.handle(3, &Body::new().text(path).u32(flags).u32(0))
+            .await
     }
 
     pub async fn close(&mut self, handle: &[u8]) -> u32 {
@@ -218,11 +237,15 @@ impl Sftp {
     }
 
     pub async fn write(&mut self, handle: &[u8], at: u64, data: &[u8]) -> u32 {
-        self.code(6, &Body::new().text(handle).u64(at).text(data)).await
+        self.code(6, &Body::new().text(handle).u64(at).text(data))
+            .await
     }
 
     async fn attributes(&mut self, kind: u8, subject: &[u8]) -> Result<Attributes, u32> {
-        let reply = self.request(kind, &Body::new().text(subject)).await.ok_or(GONE)?;
+        let reply = self
+            .request(kind, &Body::new().text(subject))
+            .await
+            .ok_or(GONE)?;
         if reply.kind == 105 {
             Ok(Attributes::at(&reply.body, 0).0)
         } else {
@@ -244,7 +267,8 @@ impl Sftp {
 
     /// SETSTAT of modification and access time.
     pub async fn set_times(&mut self, path: &str, mtime: u32) -> u32 {
-        self.code(9, &Body::new().text(path).u32(8).u32(mtime).u32(mtime)).await
+        self.code(9, &Body::new().text(path).u32(8).u32(mtime).u32(mtime))
+            .await
     }
 
     /// SETSTAT of mode.
@@ -266,8 +290,10 @@ impl Sftp {
         let handle = self.open_folder(path).await?;
         let mut names = Vec::new();
         loop {
-            let reply =
-                self.request(12, &Body::new().text(&handle)).await.ok_or(GONE)?;
+            let reply = self
+                .request(12, &Body::new().text(&handle))
+                .await
+                .ok_or(GONE)?;
             if reply.kind != 104 {
                 let closed = self.close(&handle).await;
                 assert_eq!((reply.status(), closed), (EOF, OK), "the end of a listing");
@@ -299,7 +325,10 @@ impl Sftp {
     }
 
     pub async fn real_path(&mut self, path: &str) -> Result<String, u32> {
-        let reply = self.request(16, &Body::new().text(path)).await.ok_or(GONE)?;
+        let reply = self
+            .request(16, &Body::new().text(path))
+            .await
+            .ok_or(GONE)?;
         if reply.kind == 104 {
             Ok(String::from_utf8(string_at(&reply.body, 4).0.to_vec()).unwrap())
         } else {
@@ -312,7 +341,14 @@ impl Sftp {
     }
 
     pub async fn posix_rename(&mut self, from: &str, to: &str) -> u32 {
-        self.code(200, &Body::new().text("posix-rename@openssh.com").text(from).text(to)).await
+        self.code(
+            200,
+            &Body::new()
+                .text("posix-rename@openssh.com")
+                .text(from)
+                .text(to),
+        )
+        .await
     }
 
     /// Writes a whole new file or replaces one; answers the first code that is not OK.

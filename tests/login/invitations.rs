@@ -6,15 +6,16 @@ use std::process::{Command, Stdio};
 use crate::harness::{Demo, Login, Ssh, code_at, unix_now};
 
 fn invite(demo: &Demo, name: &str) -> String {
-    demo.json(&["user", "invite", name])["token"].as_str().unwrap().to_owned()
+    demo.json(&["user", "invite", name])["token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// The base32 secret in what the server shows with its prompt.
 fn secret_in(text: &str) -> String {
     text.split(|c: char| !c.is_ascii_alphanumeric())
-        .find(|word| {
-            word.len() >= 26 && word.chars().all(|c| matches!(c, 'A'..='Z' | '2'..='7'))
-        })
+        .find(|word| word.len() >= 26 && word.chars().all(|c| matches!(c, 'A'..='Z' | '2'..='7')))
         .unwrap_or_else(|| panic!("no secret is shown: {text}"))
         .to_owned()
 }
@@ -28,12 +29,26 @@ async fn an_invitation_is_redeemed_over_ssh_once() {
     let token = invite(&demo, "nina");
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     assert!(matches!(ssh.ask("nina").await, Login::Asked(_)));
-    assert!(matches!(ssh.answer(&[&token]).await, Login::Asked(_)), "a new password is asked");
-    assert!(matches!(ssh.answer(&["short"]).await, Login::Asked(_)), "asked again");
-    assert!(matches!(ssh.answer(&["short"]).await, Login::Asked(_)), "too short");
-    assert!(matches!(ssh.answer(&["nina-Pass-12345"]).await, Login::Asked(_)));
+    assert!(
+        matches!(ssh.answer(&[&token]).await, Login::Asked(_)),
+        "a new password is asked"
+    );
+    assert!(
+        matches!(ssh.answer(&["short"]).await, Login::Asked(_)),
+        "asked again"
+    );
+    assert!(
+        matches!(ssh.answer(&["short"]).await, Login::Asked(_)),
+        "too short"
+    );
+    assert!(matches!(
+        ssh.answer(&["nina-Pass-12345"]).await,
+        Login::Asked(_)
+    ));
     let asked = ssh.answer(&["nina-Pass-12345"]).await;
-    let Login::Asked(prompts) = asked else { panic!("{asked:?}") };
+    let Login::Asked(prompts) = asked else {
+        panic!("{asked:?}")
+    };
     let secret = secret_in(&format!("{} {prompts:?}", ssh.instructions()));
     let code = code_at(&secret, unix_now());
     assert_eq!(ssh.answer(&[&code]).await, Login::Accepted);
@@ -41,7 +56,9 @@ async fn an_invitation_is_redeemed_over_ssh_once() {
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     assert_ne!(ssh.try_password("nina", &token).await, Login::Accepted);
     let next = code_at(&secret, unix_now() + 30);
-    let login = ssh.try_password("nina", &format!("nina-Pass-12345{next}")).await;
+    let login = ssh
+        .try_password("nina", &format!("nina-Pass-12345{next}"))
+        .await;
     assert_eq!(login, Login::Accepted);
 }
 
@@ -88,6 +105,8 @@ async fn an_invitation_is_redeemed_on_the_host() {
 
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     let next = code_at(secret, unix_now() + 30);
-    let login = ssh.try_password("nina", &format!("nina-Pass-12345{next}")).await;
+    let login = ssh
+        .try_password("nina", &format!("nina-Pass-12345{next}"))
+        .await;
     assert_eq!(login, Login::Accepted);
 }

@@ -19,7 +19,12 @@ fn keys_of_every_supported_type() {
         assert!(told.out.contains("/"), "{name}: {told:?}");
     }
     // SHA-1 signatures of RSA keys are refused.
-    let told = sftp(&demo, &account, &["-oPubkeyAcceptedAlgorithms=ssh-rsa"], "pwd\n");
+    let told = sftp(
+        &demo,
+        &account,
+        &["-oPubkeyAcceptedAlgorithms=ssh-rsa"],
+        "pwd\n",
+    );
     assert!(!told.ok(), "{told:?}");
 }
 
@@ -33,8 +38,10 @@ fn security_keys_are_refused_with_a_clear_message() {
         blob.extend(u32::try_from(part.len()).unwrap().to_be_bytes());
         blob.extend(part);
     }
-    let line =
-        format!("sk-ssh-ed25519@openssh.com {} kay", data_encoding::BASE64.encode(&blob));
+    let line = format!(
+        "sk-ssh-ed25519@openssh.com {} kay",
+        data_encoding::BASE64.encode(&blob)
+    );
     let told = demo.cli_with(&["key", "add", "kay", "-"], line.as_bytes());
     assert!(!told.ok() && told.err.contains("sk-"), "{told:?}");
 }
@@ -45,7 +52,14 @@ fn what_is_no_key_is_refused() {
     let demo = Demo::start();
     demo.add_user("kay");
     let huge = format!("ssh-ed25519 {}", "A".repeat(1 << 20));
-    for line in ["", "ssh-ed25519", "/etc/passwd", "\\\\host\\share", "ssh-ed25519 AAAA", &huge] {
+    for line in [
+        "",
+        "ssh-ed25519",
+        "/etc/passwd",
+        "\\\\host\\share",
+        "ssh-ed25519 AAAA",
+        &huge,
+    ] {
         let told = demo.cli_with(&["key", "add", "kay", "-"], line.as_bytes());
         assert!(!told.ok(), "{}: {told:?}", &line[..line.len().min(40)]);
     }

@@ -19,13 +19,26 @@ async fn fail(demo: &Demo, user: &str, times: usize) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_failures_make_the_pair_wait() {
     let demo = Demo::start();
-    demo.cli(&["user", "add", "plain", "--factor", "never"]).must();
-    demo.cli_with(&["password", "set", "plain", "--stdin"], b"plain-Pass-123\n").must();
+    demo.cli(&["user", "add", "plain", "--factor", "never"])
+        .must();
+    demo.cli_with(
+        &["password", "set", "plain", "--stdin"],
+        b"plain-Pass-123\n",
+    )
+    .must();
     let right = async || {
-        Ssh::connect(&demo).await.unwrap().try_password("plain", "plain-Pass-123").await
+        Ssh::connect(&demo)
+            .await
+            .unwrap()
+            .try_password("plain", "plain-Pass-123")
+            .await
     };
     fail(&demo, "plain", 9).await;
-    assert_eq!(right().await, Login::Accepted, "nine failures are forgiven, and forgotten");
+    assert_eq!(
+        right().await,
+        Login::Accepted,
+        "nine failures are forgiven, and forgotten"
+    );
     fail(&demo, "plain", 9).await;
     assert_eq!(right().await, Login::Accepted, "a success resets the pair");
     fail(&demo, "plain", 12).await;
@@ -42,7 +55,10 @@ async fn other_accounts_do_not_wait() {
     fail(&demo, "kay", 14).await;
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     let partner = demo.account("partner");
-    assert_eq!(ssh.try_password("partner", &partner.secret()).await, Login::Accepted);
+    assert_eq!(
+        ssh.try_password("partner", &partner.secret()).await,
+        Login::Accepted
+    );
 }
 
 // rule B2
@@ -54,5 +70,8 @@ async fn loopback_is_not_banned() {
     }
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     let partner = demo.account("partner");
-    assert_eq!(ssh.try_password("partner", &partner.secret()).await, Login::Accepted);
+    assert_eq!(
+        ssh.try_password("partner", &partner.secret()).await,
+        Login::Accepted
+    );
 }

@@ -18,8 +18,19 @@ async fn a_password_with_the_code_behind_it() {
         let account = demo.account(name);
         let mut ssh = Ssh::connect(&demo).await.unwrap();
         assert_eq!(ssh.try_none(name).await, Login::Refused);
-        assert_eq!(ssh.try_password(name, &account.secret()).await, Login::Accepted);
-        assert!(!ssh.sftp().await.unwrap().list("/").await.unwrap().is_empty());
+        assert_eq!(
+            ssh.try_password(name, &account.secret()).await,
+            Login::Accepted
+        );
+        assert!(
+            !ssh.sftp()
+                .await
+                .unwrap()
+                .list("/")
+                .await
+                .unwrap()
+                .is_empty()
+        );
     }
 }
 
@@ -87,7 +98,8 @@ async fn an_unknown_name_answers_always_alike() {
 fn another_name_starts_over() {
     let demo = Demo::start();
     let mut user = crate::login::factors::two_factor_user(&demo, "kira");
-    demo.cli_with(&["password", "set", "kira", "--stdin"], b"kira-Pass-1234\n").must();
+    demo.cli_with(&["password", "set", "kira", "--stdin"], b"kira-Pass-1234\n")
+        .must();
     user.password = Some("kira-Pass-1234".to_owned());
     let other = demo.account("partner");
     let told = paramiko::script(&demo, &user, "name_change.py", &["partner", &other.code()]);
@@ -101,7 +113,11 @@ async fn names_are_normalised() {
     let partner = demo.account("partner");
     for name in ["PARTNER", "Partner", "\u{ff50}artner"] {
         let mut ssh = Ssh::connect(&demo).await.unwrap();
-        assert_eq!(ssh.try_password(name, &partner.secret()).await, Login::Accepted, "{name}");
+        assert_eq!(
+            ssh.try_password(name, &partner.secret()).await,
+            Login::Accepted,
+            "{name}"
+        );
     }
     let told = demo.cli(&["user", "add", "PARTNER"]);
     assert!(!told.ok(), "two accounts of one normalised name: {told:?}");
@@ -113,7 +129,11 @@ async fn refusal_time(demo: &Demo, user: &str, password: &str) -> Duration {
     let mut ssh = Ssh::connect(demo).await.unwrap();
     for _ in 0..5 {
         let start = Instant::now();
-        assert_eq!(ssh.try_password(user, password).await, Login::Refused, "{user}");
+        assert_eq!(
+            ssh.try_password(user, password).await,
+            Login::Refused,
+            "{user}"
+        );
         times.push(start.elapsed());
     }
     times.sort();
@@ -124,13 +144,33 @@ async fn refusal_time(demo: &Demo, user: &str, password: &str) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_refusal_takes_the_same_time() {
     let demo = Demo::start();
-    demo.cli(&["user", "add", "plain", "--factor", "never"]).must();
-    demo.cli_with(&["password", "set", "plain", "--stdin"], b"plain-Pass-123\n").must();
-    demo.cli(&["user", "add", "gone", "--factor", "never"]).must();
-    demo.cli_with(&["password", "set", "gone", "--stdin"], b"gone-Pass-1234\n").must();
+    demo.cli(&["user", "add", "plain", "--factor", "never"])
+        .must();
+    demo.cli_with(
+        &["password", "set", "plain", "--stdin"],
+        b"plain-Pass-123\n",
+    )
+    .must();
+    demo.cli(&["user", "add", "gone", "--factor", "never"])
+        .must();
+    demo.cli_with(&["password", "set", "gone", "--stdin"], b"gone-Pass-1234\n")
+        .must();
     demo.cli(&["user", "disable", "gone"]).must();
-    demo.cli(&["user", "add", "webby", "--factor", "never", "--protocols", "web"]).must();
-    demo.cli_with(&["password", "set", "webby", "--stdin"], b"webby-Pass-123\n").must();
+    demo.cli(&[
+        "user",
+        "add",
+        "webby",
+        "--factor",
+        "never",
+        "--protocols",
+        "web",
+    ])
+    .must();
+    demo.cli_with(
+        &["password", "set", "webby", "--stdin"],
+        b"webby-Pass-123\n",
+    )
+    .must();
     let mut times = Vec::new();
     for (user, password) in [
         ("nobody", "whatever-123"),
@@ -157,6 +197,9 @@ async fn a_connection_has_six_attempts() {
     }
     // The seventh is too late, whatever it holds.
     let partner = demo.account("partner");
-    assert_ne!(ssh.try_password("partner", &partner.secret()).await, Login::Accepted);
+    assert_ne!(
+        ssh.try_password("partner", &partner.secret()).await,
+        Login::Accepted
+    );
     assert!(ssh.wait_for_end(Duration::from_secs(5)).await);
 }
