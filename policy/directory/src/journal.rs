@@ -5,8 +5,8 @@
 //! file waits for microseconds. The writer stores intents with its next commit; what it could not
 //! store, the next start reads back.
 //! Owns the two files: while one is being stored, the other takes what comes.
-//! INVARIANT: an acknowledged intent stands in a file or in the database, and a file is emptied only
-//! after all of it was committed.
+//! INVARIANT: an acknowledged intent stands in a file or in the database, and a file is emptied
+//! only after all of it was committed.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

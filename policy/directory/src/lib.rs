@@ -6,8 +6,8 @@
 //! Knows nothing of protocols, sessions or files; secrets reach it hashed or sealed.
 //!
 //! One task writes, in groups of jobs that share one commit; a pool of readers reads snapshots
-//! (rule H3); intents of file changes go through a journal beside the database (rule A2). Statements
-//! hold bound parameters only, written `$1`, which SQLite and PostgreSQL both
+//! (rule H3); intents of file changes go through a journal beside the database (rule A2).
+//! Statements hold bound parameters only, written `$1`, which SQLite and PostgreSQL both
 //! understand.
 //! INVARIANT: a policy commit takes one number from one sequence, stamps what it touched, and
 //! writes its outbox row and its audit record, all in one transaction (rules C1, C3, C4).

@@ -133,8 +133,9 @@ fn options(config: &DirectoryConfig) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Makes the file, or takes it back from others: SQLite gives its log and index the same mode. Runs
-/// before SQLite opens the file: closing any other descriptor of it later would drop SQLite's locks.
+/// Makes the file, or takes it back from others: SQLite gives its log and index the same mode.
+/// Runs before SQLite opens the file: closing any other descriptor of it later would drop SQLite's
+/// locks.
 fn make_private(path: &Path) -> Result<(), DirectoryError> {
     let private = Mode::RUSR | Mode::WUSR;
     rustix::fs::open(
