@@ -17,7 +17,7 @@ use rustix::io::{self, Errno};
 use crate::config::LocalConfig;
 use crate::dirsync::FolderSyncs;
 use crate::error::{Result, reading};
-use crate::forms::{Form, FormsCache};
+use crate::forms::{Form, FormsCache, stands};
 use crate::meta::{self, Stat};
 use crate::uploads::Uploads;
 
@@ -151,7 +151,15 @@ impl Tree {
         if name.is_ascii() {
             return Ok(Form::Exact);
         }
-        Ok(self.forms.of(folder)?.of(name))
+        let form = self.forms.of(folder)?.of(name);
+        if let Form::Other(other) = &form
+            && !stands(folder, other)?
+        {
+            // It went away since the folder was read: new names are NFC.
+            self.forms.forget(meta::identity(&meta::of(folder)?));
+            return Ok(Form::Exact);
+        }
+        Ok(form)
     }
 
     /// Nothing stands there: because the root itself is gone, or only so.

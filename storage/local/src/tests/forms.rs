@@ -52,6 +52,26 @@ async fn other_forms_are_reached() {
     assert!(!root.path().join(NFD).exists());
 }
 
+// rule U8: what the host changes meanwhile is seen at once where a name is asked for.
+#[tokio::test]
+async fn other_forms_that_went_away_are_forgotten() {
+    let root = on_disk();
+    let (one, two) = (root.path().join(NFC), root.path().join(NFD));
+    std::fs::write(&two, b"mac").unwrap();
+    let s = subject(&open(root.path()));
+    let path = format!("/{NFC}");
+    assert_eq!(s.get(&path).await.unwrap(), b"mac");
+    std::fs::rename(&two, &one).unwrap();
+    assert_eq!(s.get(&path).await.unwrap(), b"mac");
+    std::fs::rename(&one, &two).unwrap();
+    let s = subject(&open(root.path()));
+    assert_eq!(s.get(&path).await.unwrap(), b"mac");
+    std::fs::remove_file(&two).unwrap();
+    assert!(s.stat(&path).await.is_none());
+    s.make_dir(&path).await.unwrap();
+    assert!(one.exists() && !two.exists(), "new names are NFC");
+}
+
 // rule U8: names that clash in NFC are neither shown nor opened.
 #[tokio::test]
 async fn clashing_names_are_not_there() {

@@ -3,7 +3,7 @@
 //! Tests that mount something run themselves again in a mount namespace of their own, so that
 //! nothing is left behind, whatever happens.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use portcullis_gate::{NewAttributes, StageFrom, StorageError};
@@ -40,11 +40,23 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}");
 }
 
-fn mount_memory(at: &Path, options: &str) {
-    run(
-        "mount",
-        &["-t", "tmpfs", "-o", options, "none", at.to_str().unwrap()],
-    );
+/// A volume in memory over a folder; taken away before the folder is, if declared after it.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn memory(at: &Path, options: &str) -> Mounted {
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", options, "none", at.to_str().unwrap()],
+        );
+        Mounted(at.to_owned())
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        run("umount", &["--lazy", self.0.to_str().unwrap()]);
+    }
 }
 
 // A full volume is told, loses nothing, and the upload goes on when there is room again.
@@ -54,7 +66,7 @@ async fn full_volume_keeps_what_was_written() {
         return;
     }
     let root = on_disk();
-    mount_memory(root.path(), "size=1m");
+    let _mounted = Mounted::memory(root.path(), "size=1m");
     let s = subject(&open(root.path()));
     s.put("/filler", &vec![1; 512 << 10]).await;
     let staged = s.stage("/f", StageFrom::Empty).await.unwrap();
@@ -82,7 +94,7 @@ async fn full_volume_keeps_the_old_version() {
         return;
     }
     let root = on_disk();
-    mount_memory(root.path(), "size=1m");
+    let _mounted = Mounted::memory(root.path(), "size=1m");
     let s = subject(&open(root.path()));
     let old = s.put("/f", &vec![1; 700 << 10]).await;
     let staged = s.stage("/f", StageFrom::Existing).await.unwrap();
@@ -99,7 +111,7 @@ async fn read_only_volume_is_told() {
         return;
     }
     let root = on_disk();
-    mount_memory(root.path(), "size=1m");
+    let _mounted = Mounted::memory(root.path(), "size=1m");
     std::fs::write(root.path().join("f"), b"data").unwrap();
     std::fs::create_dir(root.path().join("d")).unwrap();
     run(
