@@ -419,7 +419,7 @@ async fn a_torn_or_garbled_entry_ends_the_journal_and_hurts_nothing_before_it() 
         bytes.truncate(bytes.len() - 5);
         bytes.extend([0xff; 40]);
     };
-    let damages: [&dyn Fn(&mut Vec<u8>); 3] = [&torn, &garbled, &followed];
+    let damages: [fn(&mut Vec<u8>); 3] = [torn, garbled, followed];
     for damage in damages {
         let site = Site::new().await;
         for _ in 0..3 {
