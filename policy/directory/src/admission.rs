@@ -163,7 +163,9 @@ async fn check(
     if !loaded.view.protocols().contains(entry.protocol) {
         return Err(RefusalReason::ProtocolNotPermitted.into());
     }
-    if !loaded.factors_satisfied {
+    // Rule F2: the provider's word is a second factor, but not where one is asked at every login.
+    let vouched_in_vain = proven.second == SecondFactor::Vouched && !loaded.vouching_counts;
+    if !loaded.factors_satisfied || vouched_in_vain {
         return Err(RefusalReason::NoSecondFactor.into());
     }
     if proven.second == SecondFactor::Ticket && !ticket_lives(connection, proven, entry).await? {
@@ -206,7 +208,16 @@ async fn admit(tx: &mut Tx, proven: Proven, entry: Entry) -> Result<LoadedView, 
     }
     let second_given = proven.second != SecondFactor::NotDue;
     let again = views::load(&mut tx.connection, proven.account, second_given, entry.now).await?;
-    again.ok_or_else(|| RefusalReason::Cut.into())
+    let mut again = again.ok_or(RefusalReason::Cut)?;
+    // The session rests on what it has just made, and ends with it.
+    let password = credentials::password(&mut tx.connection, proven.account).await?;
+    let totp = credentials::totp(&mut tx.connection, proven.account).await?;
+    again.new_credentials = password
+        .map(|made| made.credential.id)
+        .into_iter()
+        .chain(totp.map(|made| made.credential.id))
+        .collect();
+    Ok(again)
 }
 
 /// Redeems an invitation at a login; whether it was open. Sessions that rest on what it replaces

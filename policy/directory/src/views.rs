@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_authn::StoreError;
+use portcullis_authn::{AccountFactorRule, StoreError};
 use portcullis_gate::LoadedView;
 use portcullis_model::{
     AccessView, AccountId, Principal, ProtocolSet, SubjectVersion, ViewGrant, VirtualPath,
@@ -89,6 +89,8 @@ async fn compile(
             account.role,
             second_factor_given,
         ),
+        vouching_counts: account.factor_rule != AccountFactorRule::Always,
+        new_credentials: Vec::new(),
         max_sessions: account.max_sessions,
     })
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, SecondFactor};
-use portcullis_model::{AccountId, DenyReason, Protocol, decide_entry};
+use portcullis_model::{AccountId, CredentialId, DenyReason, Protocol, decide_entry};
 
 use crate::announce::CutReason;
 use crate::gate::Ports;
@@ -62,7 +62,12 @@ impl Ports {
         if self.applied.load(Ordering::SeqCst) != applied {
             entry.touch();
         }
-        let live = Arc::new(self.live(proof, connection, loaded, stamp));
+        let most = usize::try_from(loaded.max_sessions).unwrap_or(usize::MAX);
+        let mut credentials: Vec<_> = proof.credentials().iter().map(|held| held.id).collect();
+        // A redeemed invitation makes the credentials on which the session then rests.
+        credentials.extend(&loaded.new_credentials);
+        self.registry.rest_on(entry, &credentials);
+        let live = Arc::new(self.live(proof, connection, credentials, loaded, stamp));
         let summary = SessionSummary {
             id: entry.id,
             account: live.account,
@@ -72,13 +77,13 @@ impl Ports {
             since: now,
             open_files: live.open_files.clone(),
         };
-        if !self
-            .registry
-            .activate(entry, summary, counts_as_second(proof.second()))
-            || live.present().await.is_err()
-        {
-            return Err(RefusalReason::Cut);
-        }
+        let standing = Standing {
+            account: live.account,
+            second: proof.second(),
+            cut_epoch: live.cut_epoch,
+        };
+        self.registry.activate(entry, summary, standing, most)?;
+        live.present().await.map_err(|_| RefusalReason::Cut)?;
         let mut event = live.session_event(AuditKind::Login, "session.start", AuditOutcome::Done);
         event.detail = Some(format!(
             "{:?}, second factor: {:?}",
@@ -95,17 +100,13 @@ impl Ports {
         protocol: Protocol,
         loaded: &LoadedView,
     ) -> Result<(), RefusalReason> {
-        decide_entry(&loaded.view, protocol, loaded.factors_satisfied).map_err(|reason| {
-            match reason {
+        decide_entry(&loaded.view, protocol, satisfies(loaded, proof.second())).map_err(
+            |reason| match reason {
                 DenyReason::AccountInactive => RefusalReason::Inactive,
                 DenyReason::ProtocolNotPermitted => RefusalReason::ProtocolNotPermitted,
                 _ => RefusalReason::NoSecondFactor,
-            }
-        })?;
-        let max = usize::try_from(loaded.max_sessions).unwrap_or(usize::MAX);
-        if self.registry.count_of(proof.account()) >= max {
-            return Err(RefusalReason::TooManySessions);
-        }
+            },
+        )?;
         let root = loaded.view.root();
         // A root view whose folder is gone never falls back to `/` (rule D3).
         match self.is_folder(root).await {
@@ -122,16 +123,13 @@ impl Ports {
         self: &Arc<Self>,
         proof: &AuthenticatedPrincipal,
         connection: &Connection,
+        credentials: Vec<CredentialId>,
         loaded: LoadedView,
         stamp: u64,
     ) -> Live {
         let key = OwnerKey {
             account: proof.account(),
-            credentials: proof
-                .credentials()
-                .iter()
-                .map(|credential| credential.id)
-                .collect(),
+            credentials,
             address: connection.peer().ip(),
         };
         let admitted = Admitted {
@@ -175,38 +173,29 @@ impl Ports {
     }
 
     /// Decides entry again at once for sessions that a change touched; asks the directory once for
-    /// each account, however many sessions it has.
+    /// each account, however many sessions it has. Those about which it cannot be asked end.
     pub(crate) async fn decide_entries(&self, touched: &[Arc<Registered>]) -> u64 {
-        let mut by_account: HashMap<AccountId, Vec<&Arc<Registered>>> = HashMap::new();
+        let mut by_account: HashMap<(AccountId, bool), Vec<(&Registered, Standing)>> =
+            HashMap::new();
         for entry in touched {
-            if let Some(account) = entry.session_account() {
-                by_account.entry(account).or_default().push(entry);
+            if let Some(standing) = entry.standing() {
+                let key = (standing.account, counts_as_second(standing.second));
+                by_account.entry(key).or_default().push((entry, standing));
             }
         }
         let mut ended = 0;
-        for (account, entries) in by_account {
-            for second_factor in [false, true] {
-                let concerned: Vec<_> = entries
-                    .iter()
-                    .filter(|entry| entry.had_second_factor() == second_factor)
-                    .collect();
-                if concerned.is_empty() {
-                    continue;
-                }
-                let loaded = match self.policy.load_view(account, second_factor).await {
-                    Ok(loaded) => loaded,
-                    Err(error) => {
-                        // Their next operation will ask again, and gets nothing until it can.
-                        tracing::error!(%error, %account, "entry could not be decided again");
-                        continue;
-                    }
+        for ((account, second_given), entries) in by_account {
+            let loaded = self.policy.load_view(account, second_given).await;
+            if let Err(error) = &loaded {
+                tracing::error!(%error, %account, "entry could not be decided again");
+            }
+            for (entry, standing) in entries {
+                let lost = match &loaded {
+                    Ok(loaded) => entry_lost(loaded.as_ref(), entry.info.protocol, &standing),
+                    Err(_) => Some(CutReason::EntryLost),
                 };
-                for entry in concerned {
-                    if let Some(reason) = entry_lost(loaded.as_ref(), entry.info.protocol)
-                        && entry.end(EndReason::Cut(reason))
-                    {
-                        ended += 1;
-                    }
+                if lost.is_some_and(|reason| entry.end(EndReason::Cut(reason))) {
+                    ended += 1;
                 }
             }
         }
@@ -214,17 +203,35 @@ impl Ports {
     }
 }
 
+/// What a session was admitted with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    pub(crate) account: AccountId,
+    pub(crate) second: SecondFactor,
+    pub(crate) cut_epoch: i64,
+}
+
 /// Why a session may not go on under this view, if it may not.
-pub(crate) fn entry_lost(loaded: Option<&LoadedView>, protocol: Protocol) -> Option<CutReason> {
+pub(crate) fn entry_lost(
+    loaded: Option<&LoadedView>,
+    protocol: Protocol,
+    standing: &Standing,
+) -> Option<CutReason> {
     let Some(loaded) = loaded else {
         return Some(CutReason::AccountDeleted);
     };
-    match decide_entry(&loaded.view, protocol, loaded.factors_satisfied) {
+    match decide_entry(&loaded.view, protocol, satisfies(loaded, standing.second)) {
+        Ok(()) if loaded.cut_epoch > standing.cut_epoch => Some(CutReason::EntryLost),
         Ok(()) => None,
         Err(DenyReason::AccountInactive) => Some(CutReason::AccountDisabled),
         Err(DenyReason::ProtocolNotPermitted) => Some(CutReason::ProtocolLost),
         Err(_) => Some(CutReason::EntryLost),
     }
+}
+
+/// Whether what was given second satisfies the factor rule as it stands now.
+fn satisfies(loaded: &LoadedView, second: SecondFactor) -> bool {
+    loaded.factors_satisfied && (second != SecondFactor::Vouched || loaded.vouching_counts)
 }
 
 /// A second factor, for the rules of entry: anything but none at all.

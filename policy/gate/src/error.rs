@@ -23,6 +23,9 @@ pub enum StorageError {
     /// The file is not the one that was opened any more.
     #[error("the file was changed by someone else in the meantime; the upload was kept")]
     Changed,
+    /// The decision behind the permit does not stand any more; nothing was changed.
+    #[error("permission denied")]
+    Revoked,
     /// The same account has begun the same upload anew.
     #[error("this upload was begun anew on another connection")]
     TakenOver,
@@ -125,6 +128,7 @@ impl From<StorageError> for FsError {
             StorageError::IsAFolder => FsError::IsAFolder,
             StorageError::NotEmpty => FsError::NotEmpty,
             StorageError::Changed | StorageError::TakenOver => FsError::Conflict,
+            StorageError::Revoked => FsError::PermissionDenied,
             StorageError::NoSpace => FsError::NoSpace,
             StorageError::ReadOnly => FsError::ReadOnly,
             StorageError::NameTooLong => FsError::InvalidName(PathError::ComponentTooLong),

@@ -17,8 +17,11 @@ use crate::live::{Live, OpenFileCount, Present};
 use crate::permits as p;
 use crate::{
     AuditOutcome, Durability, FileIdentity, FsError, Metadata, NewAttributes, OpenFile,
-    OpenOptions, StageFrom, StagedFile,
+    OpenOptions, StageFrom, StagedFile, StorageError,
 };
+
+/// Changes of policy that a publication puts up with before it gives up.
+const PUBLISH_TRIES: u32 = 8;
 
 /// An open file. Calls may run side by side; dropping it without [`close`](Self::close) publishes
 /// nothing and keeps the partial for its account.
@@ -515,24 +518,38 @@ impl AuthorizedFile {
     async fn publish(&self, staged: &dyn StagedFile, intent: &EarlyIntent) -> Result<(), FsError> {
         self.first_error()?;
         intent.stored().await?;
+        // A right can be revoked while the bytes are made durable: then all is decided once more.
+        for _ in 0..PUBLISH_TRIES {
+            let present = self.live.present().await?;
+            self.decide(&present);
+            self.may_write()?;
+            match self.publish_at(&present, staged).await {
+                Err(StorageError::Revoked) => {}
+                result => return Ok(result?),
+            }
+        }
+        Err(FsError::PermissionDenied)
+    }
+
+    async fn publish_at(
+        &self,
+        present: &Present,
+        staged: &dyn StagedFile,
+    ) -> Result<(), StorageError> {
         let live = &self.live;
-        let present = live.present().await?;
-        self.decide(&present);
-        self.may_write()?;
         let durability = live.ports.config.durability;
-        let now = live.ports.clock.now();
         match self.purpose {
             Purpose::Over { identity, own } => {
-                let permit = live.permit::<p::PublishOver>(&self.site);
+                let permit = live.permit_while::<p::PublishOver>(present, &self.site);
                 let made = staged.publish_over(permit, identity, durability).await?;
                 if own {
-                    live.own.add(made.identity, now);
+                    live.own.add(made.identity, live.ports.clock.now());
                 }
             }
             Purpose::New | Purpose::Read { .. } => {
-                let permit = live.permit::<p::PublishNew>(&self.site);
+                let permit = live.permit_while::<p::PublishNew>(present, &self.site);
                 let made = staged.publish_new(permit, durability).await?;
-                live.own.add(made.identity, now);
+                live.own.add(made.identity, live.ports.clock.now());
             }
         }
         Ok(())

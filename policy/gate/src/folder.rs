@@ -20,7 +20,7 @@ impl AuthorizedFs {
     pub async fn remove_dir(&self, path: &VirtualPath) -> Result<(), FsError> {
         let live = &self.live;
         let present = live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         match self.find(&present, &site).await? {
             Found::Nothing => return Err(FsError::NotFound),
             Found::Partial(_) => return Err(FsError::NotAFolder),
@@ -36,25 +36,22 @@ impl AuthorizedFs {
         }
         live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
         let event = live.event("remove_dir", AuditOutcome::Intent, &site);
-        let carries_rules = live
-            .change(event, async {
-                let present = live.present().await?;
-                live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
-                let carries_rules = self.may_take_rules(&present, &site).await?;
-                live.ports.storage.remove_dir(live.permit(&site)).await?;
-                Ok(carries_rules)
-            })
-            .await?;
-        if carries_rules {
-            let forgotten = live
-                .ports
-                .policy
-                .forget_folder(&site)
-                .await
-                .map_err(unavailable)?;
+        live.change(event, async {
+            let present = live.present().await?;
+            live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
+            self.may_take_rules(&present, &site).await?;
+            // Until its rules are gone too, no new folder of that name can begin with them.
+            let moving = live.ports.moving.begin(&site, &site);
+            live.ports.storage.remove_dir(live.permit(&site)).await?;
+            let forgotten = live.ports.policy.forget_folder(&site).await;
+            let forgotten = forgotten.map_err(|error| {
+                moving.keep();
+                unavailable(error)
+            })?;
             live.ports.announce(forgotten).await;
-        }
-        Ok(())
+            Ok(())
+        })
+        .await
     }
 
     pub(crate) async fn rename_folder(
@@ -88,6 +85,8 @@ impl AuthorizedFs {
             .begin_folder_move(from, to)
             .await
             .map_err(unavailable)?;
+        // Rules guard places, and this folder is between two: nobody reaches either meanwhile.
+        let moving = ports.moving.begin(from, to);
         let moved = ports
             .storage
             .rename(self.live.permit(from), self.live.permit(to), false)
@@ -97,8 +96,12 @@ impl AuthorizedFs {
             Ok(unannounced) => {
                 ports.announce(unannounced).await;
             }
-            // The journal stands; the next start, or the sweep, ends it as the disk says.
-            Err(error) => tracing::error!(%error, %from, %to, "a folder's rules could not follow"),
+            // The journal stands: the next start ends it as the disk says. Until then nothing there
+            // is decided.
+            Err(error) => {
+                moving.keep();
+                tracing::error!(%error, %from, %to, "a folder's rules could not follow it");
+            }
         }
         Ok(moved?)
     }

@@ -95,8 +95,20 @@ impl AuthorizedFs {
     }
 
     /// The place in the site's tree that this account calls by `path`.
-    pub(crate) fn site_path(present: &Present, path: &VirtualPath) -> Result<VirtualPath, FsError> {
-        Ok(path.within(present.view().root())?)
+    ///
+    /// # Errors
+    /// The path is too long, or a folder on the way is just being moved: until its rules stand at
+    /// its new place, nothing there is decided.
+    pub(crate) fn site_path(
+        &self,
+        present: &Present,
+        path: &VirtualPath,
+    ) -> Result<VirtualPath, FsError> {
+        let site = path.within(present.view().root())?;
+        if self.live.ports.moving.covers(&site) {
+            return Err(FsError::Unavailable);
+        }
+        Ok(site)
     }
 
     /// Asks storage what stands at a place, unless the principal may not even know of its folder.
@@ -146,7 +158,7 @@ impl AuthorizedFs {
     /// See [`FsError`].
     pub async fn stat(&self, path: &VirtualPath) -> Result<Metadata, FsError> {
         let present = self.live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         match self.find(&present, &site).await? {
             Found::Nothing => Err(FsError::NotFound),
             Found::Partial(metadata) => Ok(metadata),
@@ -166,7 +178,7 @@ impl AuthorizedFs {
     pub async fn list(&self, path: &VirtualPath) -> Result<AuthorizedListing, FsError> {
         let live = &self.live;
         let present = live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         match self.find(&present, &site).await? {
             Found::Nothing => Err(FsError::NotFound),
             Found::Partial(_) => Err(FsError::NotAFolder),
@@ -204,16 +216,17 @@ impl AuthorizedFs {
         options: OpenOptions,
     ) -> Result<AuthorizedFile, FsError> {
         let present = self.live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         let found = self.find(&present, &site).await?;
         if !options.write {
             return self.open_to_read(&present, site, found).await;
         }
         match found {
             Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
-                self.live
-                    .check(&present, Action::Stat, &site, PlaceKind::Folder, false)?;
-                Err(FsError::IsAFolder)
+                if is_visible(present.view(), &site, PlaceKind::Folder, false) {
+                    return Err(FsError::IsAFolder);
+                }
+                Err(self.as_for_nothing(&present, &site, options.create))
             }
             Found::Entry(metadata) if options.create && options.exclusive => {
                 Err(self.name_is_taken(&present, &site, &metadata))
@@ -239,7 +252,22 @@ impl AuthorizedFs {
                 let from = StageFrom::Empty;
                 AuthorizedFile::new_upload(self.live.clone(), &present, site, from, options).await
             }
-            Found::Nothing => Err(FsError::NotFound),
+            Found::Nothing => Err(self.as_for_nothing(&present, &site, false)),
+        }
+    }
+
+    /// What a wish to write hears where nothing stands that it may know of: the same whether
+    /// nothing does or something hidden.
+    fn as_for_nothing(&self, present: &Present, site: &VirtualPath, create: bool) -> FsError {
+        let (action, kind) = if create {
+            (Action::Create, PlaceKind::NewFile)
+        } else {
+            (Action::Overwrite, PlaceKind::File)
+        };
+        match self.live.check(present, action, site, kind, false) {
+            Err(error) => error,
+            Ok(()) if create => FsError::PermissionDenied,
+            Ok(()) => FsError::NotFound,
         }
     }
 
@@ -289,7 +317,7 @@ impl AuthorizedFs {
     pub async fn make_dir(&self, path: &VirtualPath) -> Result<(), FsError> {
         let live = &self.live;
         let present = live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         if let Found::Entry(metadata) = self.find(&present, &site).await? {
             live.check(
                 &present,
@@ -340,25 +368,31 @@ impl AuthorizedFs {
     pub async fn remove_file(&self, path: &VirtualPath) -> Result<(), FsError> {
         let live = &self.live;
         let present = live.present().await?;
-        let site = Self::site_path(&present, path)?;
-        let (action, kind, own) = match self.find(&present, &site).await? {
+        let site = self.site_path(&present, path)?;
+        let found = self.find(&present, &site).await?;
+        let (action, kind, own) = match &found {
             Found::Nothing => return Err(FsError::NotFound),
             Found::Partial(_) => (Action::Create, PlaceKind::NewFile, false),
             Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
                 live.check(&present, Action::Stat, &site, PlaceKind::Folder, false)?;
                 return Err(FsError::IsAFolder);
             }
-            Found::Entry(metadata) => (Action::Delete, PlaceKind::File, self.is_own(&metadata)),
+            Found::Entry(metadata) => (Action::Delete, PlaceKind::File, self.is_own(metadata)),
         };
         live.check(&present, action, &site, kind, own)?;
         live.change(live.event("delete", AuditOutcome::Intent, &site), async {
             let present = live.present().await?;
             live.check(&present, action, &site, kind, own)?;
-            Ok(live
-                .ports
-                .storage
-                .remove_file(live.permit::<p::RemoveFile>(&site))
-                .await?)
+            let permit = live.permit::<p::RemoveFile>(&site);
+            // What was decided about is removed, and nothing that took its place meanwhile.
+            match found {
+                Found::Entry(metadata) => {
+                    let permit = permit.about(metadata.identity);
+                    live.ports.storage.remove_file(permit).await?;
+                }
+                _ => live.ports.storage.remove_partial(permit).await?,
+            }
+            Ok(())
         })
         .await
     }
@@ -375,8 +409,8 @@ impl AuthorizedFs {
         replace: bool,
     ) -> Result<(), FsError> {
         let present = self.live.present().await?;
-        let from = Self::site_path(&present, from)?;
-        let to = Self::site_path(&present, to)?;
+        let from = self.site_path(&present, from)?;
+        let to = self.site_path(&present, to)?;
         match self.find(&present, &from).await? {
             Found::Nothing => Err(FsError::NotFound),
             // It has no name yet that could be changed.
@@ -433,13 +467,15 @@ impl AuthorizedFs {
         live.change(event, async {
             let present = live.present().await?;
             decide(&present)?;
-            let storage = &live.ports.storage;
-            // Only what was decided about may be replaced.
+            // Only what was decided about moves, and only that may be replaced.
+            let may_go = live.permit::<p::RenameFrom>(from).about(identity);
+            let mut may_come = live.permit::<p::RenameTo>(to);
+            if let Some(there) = &taken {
+                may_come = may_come.about(there.identity);
+            }
             let replace = replace && taken.is_some();
-            storage
-                .rename(live.permit(from), live.permit(to), replace)
-                .await?;
-            Ok(())
+            let storage = &live.ports.storage;
+            Ok(storage.rename(may_go, may_come, replace).await?)
         })
         .await
     }
@@ -455,16 +491,25 @@ impl AuthorizedFs {
     ) -> Result<(), FsError> {
         let live = &self.live;
         let present = live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         let metadata = match self.find(&present, &site).await? {
+            Found::Nothing if attributes.size.is_some() => {
+                return Err(self.as_for_nothing(&present, &site, false));
+            }
             Found::Nothing => return Err(FsError::NotFound),
             Found::Partial(_) => return Err(FsError::PermissionDenied),
             Found::Entry(metadata) => metadata,
         };
+        if attributes == NewAttributes::default() {
+            let own = self.is_own(&metadata);
+            return live.check(&present, Action::Stat, &site, kind_of(&metadata), own);
+        }
         let (kind, own) = (kind_of(&metadata), self.is_own(&metadata));
         if attributes.size.is_some() && kind == PlaceKind::Folder {
-            live.check(&present, Action::Stat, &site, kind, false)?;
-            return Err(FsError::IsAFolder);
+            if is_visible(present.view(), &site, kind, false) {
+                return Err(FsError::IsAFolder);
+            }
+            return Err(self.as_for_nothing(&present, &site, false));
         }
         let decide = |present: &Present| -> Result<(), FsError> {
             if attributes.size.is_some() {
@@ -484,8 +529,11 @@ impl AuthorizedFs {
                 let storage = &live.ports.storage;
                 if attributes.size.is_some() {
                     let file = storage.open_modify(live.permit::<p::Modify>(&site)).await?;
+                    if file.metadata().await?.identity != metadata.identity {
+                        return Err(FsError::Conflict);
+                    }
                     file.set_attributes(attributes).await?;
-                } else if attributes != NewAttributes::default() {
+                } else {
                     storage
                         .set_attributes(live.permit(&site), attributes)
                         .await?;
@@ -525,7 +573,7 @@ impl AuthorizedFs {
     pub async fn space(&self, path: &VirtualPath) -> Result<Space, FsError> {
         let live = &self.live;
         let present = live.present().await?;
-        let site = Self::site_path(&present, path)?;
+        let site = self.site_path(&present, path)?;
         let found = match self.find(&present, &site).await? {
             Found::Entry(metadata) => metadata,
             Found::Partial(_) | Found::Nothing => return Err(FsError::NotFound),

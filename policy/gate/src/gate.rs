@@ -16,6 +16,7 @@ use portcullis_model::{AccountId, AccountName, Protocol, SessionId, VirtualPath}
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, CutReason, CutTarget};
+use crate::moving::Moving;
 use crate::own::OwnUploads;
 use crate::registry::{Ended, Registry};
 use crate::{
@@ -68,12 +69,14 @@ pub(crate) struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) own: OwnUploads,
+    pub(crate) moving: Moving,
     pub(crate) site_key: SiteKey,
     /// Rises with every change applied; an admission that saw it move reloads its view.
     pub(crate) applied: AtomicU64,
     /// Commits applied that the sweep has not passed yet.
     known: Mutex<BTreeSet<i64>>,
     swept: AtomicI64,
+    purging: tokio::sync::Mutex<()>,
 }
 
 /// The gate. One per process; shared.
@@ -99,10 +102,12 @@ impl Gate {
             clock,
             registry: Arc::default(),
             own: OwnUploads::default(),
+            moving: Moving::default(),
             site_key,
             applied: AtomicU64::new(0),
             known: Mutex::default(),
             swept: AtomicI64::new(i64::MAX),
+            purging: tokio::sync::Mutex::default(),
         };
         Arc::new(Gate {
             ports: Arc::new(ports),
@@ -136,7 +141,11 @@ impl Gate {
         loop {
             tokio::select! {
                 _ = sweep.tick() => self.ports.sweep().await,
-                _ = purge.tick() => self.ports.purge().await,
+                // In a task of its own: a large tree takes minutes, and the sweep ends sessions.
+                _ = purge.tick() => {
+                    let ports = self.ports.clone();
+                    tokio::spawn(async move { ports.purge().await });
+                }
             }
         }
     }
@@ -347,11 +356,32 @@ impl Ports {
                 let swept = self.swept.load(Ordering::SeqCst);
                 self.lock_known().retain(|version| *version > swept);
             }
-            Err(error) => tracing::error!(%error, "the outbox cannot be read"),
+            Err(error) => {
+                tracing::error!(%error, "the outbox cannot be read; every session is decided anew");
+                self.decide_everything_anew().await;
+            }
+        }
+    }
+
+    /// What was missed is not known: every session takes a new view, and those that a new view
+    /// does not admit end. Goes on from the newest commit.
+    async fn decide_everything_anew(&self) {
+        let newest = self.policy.newest_version().await;
+        let change = Change {
+            site: true,
+            ..Change::default()
+        };
+        self.applied.fetch_add(1, Ordering::SeqCst);
+        let touched = self.registry.mark(&change);
+        self.decide_entries(&touched).await;
+        if let Ok(newest) = newest {
+            self.swept.fetch_max(newest, Ordering::SeqCst);
+            self.lock_known().retain(|version| *version > newest);
         }
     }
 
     async fn purge(&self) {
+        let _one_at_a_time = self.purging.lock().await;
         let now = self.clock.now();
         self.own.sweep(now);
         let gone = match self.policy.deleted_accounts().await {

@@ -19,6 +19,7 @@ mod gate;
 mod intent;
 mod listing;
 mod live;
+mod moving;
 mod own;
 mod permit;
 mod registry;

@@ -14,7 +14,7 @@ use portcullis_model::{
 };
 
 use crate::announce::CutReason;
-use crate::entry::{counts_as_second, entry_lost};
+use crate::entry::{Standing, counts_as_second, entry_lost};
 use crate::gate::Ports;
 use crate::own::OwnList;
 use crate::registry::Registered;
@@ -47,7 +47,7 @@ pub(crate) struct Live {
     pub(crate) name: AccountName,
     pub(crate) own: Arc<OwnList>,
     pub(crate) open_files: Arc<AtomicU64>,
-    cut_epoch: i64,
+    pub(crate) cut_epoch: i64,
     second: SecondFactor,
     present: RwLock<Arc<Present>>,
     /// At most one reload at a time, whatever the number of operations that want one.
@@ -145,17 +145,25 @@ impl Live {
         self.fresh()?.ok_or(FsError::Unavailable)
     }
 
+    fn standing(&self) -> Standing {
+        Standing {
+            account: self.account,
+            second: self.second,
+            cut_epoch: self.cut_epoch,
+        }
+    }
+
     fn had_second(&self) -> bool {
         counts_as_second(self.second)
     }
 
     /// Takes a newly loaded view over, or ends the session where it does not admit it any more.
     fn take(&self, loaded: Option<LoadedView>, stamp: u64) -> Result<(), FsError> {
-        let reason = entry_lost(loaded.as_ref(), self.protocol()).or_else(|| {
-            // A risen epoch is a cut (rule C1); another root view changes what every path means.
+        let reason = entry_lost(loaded.as_ref(), self.protocol(), &self.standing()).or_else(|| {
+            // Another root view changes what every path means.
             let loaded = loaded.as_ref()?;
             let moved = loaded.view.root() != self.any_present().view().root();
-            (moved || loaded.cut_epoch > self.cut_epoch).then_some(CutReason::EntryLost)
+            moved.then_some(CutReason::EntryLost)
         });
         if let Some(reason) = reason {
             self.registered.end(EndReason::Cut(reason));
@@ -227,6 +235,14 @@ impl Live {
     /// Consent, after [`check`](Self::check) allowed it.
     pub(crate) fn permit<A>(&self, path: &VirtualPath) -> Permit<A> {
         Permit::new(path.clone(), self.account)
+    }
+
+    /// Consent to publish, for as long as the session lives and its view is the one that decided.
+    pub(crate) fn permit_while<A>(&self, present: &Present, path: &VirtualPath) -> Permit<A> {
+        let (registered, stamp) = (self.registered.clone(), present.stamp());
+        self.permit(path).while_alive(Arc::new(move || {
+            !registered.is_ended() && registered.stamp() == stamp
+        }))
     }
 
     /// Whether the file was created by this principal lately.

@@ -19,9 +19,13 @@
 //! }
 //! ```
 
+use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use portcullis_model::{AccountId, VirtualPath};
+
+use crate::{FileIdentity, StorageError};
 
 /// The kinds of consent. None of these types has a value.
 pub mod permits {
@@ -64,12 +68,30 @@ pub mod permits {
 
 /// Consent to action `A` on one place, given to one account. Made only by the gate and consumed by
 /// the back-end.
+///
+/// It may carry terms, which the back-end asks about with [`check`](Self::check) right before the
+/// step that cannot be taken back: between the decision and that step, files are replaced and
+/// rights revoked.
 #[must_use]
-#[derive(Debug)]
 pub struct Permit<A> {
     path: VirtualPath,
     account: AccountId,
+    expected: Option<FileIdentity>,
+    alive: Option<Alive>,
     action: PhantomData<A>,
+}
+
+/// Whether the decision still stands.
+pub(crate) type Alive = Arc<dyn Fn() -> bool + Send + Sync>;
+
+impl<A> fmt::Debug for Permit<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit")
+            .field("path", &self.path)
+            .field("account", &self.account)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<A> Permit<A> {
@@ -77,8 +99,38 @@ impl<A> Permit<A> {
         Permit {
             path,
             account,
+            expected: None,
+            alive: None,
             action: PhantomData,
         }
+    }
+
+    /// Consent for this file only, whatever else may stand there by then.
+    pub(crate) fn about(mut self, expected: FileIdentity) -> Self {
+        self.expected = Some(expected);
+        self
+    }
+
+    /// Consent for as long as `alive` says so.
+    pub(crate) fn while_alive(mut self, alive: Alive) -> Self {
+        self.alive = Some(alive);
+        self
+    }
+
+    /// Whether the terms hold, given what stands at the place now. To be asked right before the
+    /// step that cannot be taken back.
+    ///
+    /// # Errors
+    /// [`StorageError::Revoked`] where the decision does not stand any more, and
+    /// [`StorageError::Changed`] where it was about another file.
+    pub fn check(&self, standing: Option<FileIdentity>) -> Result<(), StorageError> {
+        if self.alive.as_ref().is_some_and(|alive| !alive()) {
+            return Err(StorageError::Revoked);
+        }
+        if self.expected.is_some() && self.expected != standing {
+            return Err(StorageError::Changed);
+        }
+        Ok(())
     }
 
     /// The place, in the tree of the storage.

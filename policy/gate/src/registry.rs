@@ -10,10 +10,11 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use portcullis_authn::ProvenCredential;
+use portcullis_authn::{ProvenCredential, RefusalReason};
 use portcullis_model::{AccountId, AccountName, CredentialId, GroupId, SessionId};
 
 use crate::announce::{Change, CutReason, CutTarget};
+use crate::entry::Standing;
 use crate::{ConnectionInfo, EndReason, SessionSummary, Transport};
 
 /// The list.
@@ -29,6 +30,8 @@ struct Lists {
     by_account: Index<AccountId>,
     by_credential: Index<CredentialId>,
     by_group: Index<GroupId>,
+    /// How many sessions each account has.
+    sessions: HashMap<AccountId, usize>,
 }
 
 /// What a cut ended.
@@ -65,10 +68,6 @@ impl<K: Eq + Hash + Copy> Index<K> {
     fn get(&self, key: K) -> impl Iterator<Item = SessionId> + '_ {
         self.0.get(&key).into_iter().flatten().copied()
     }
-
-    fn count(&self, key: K) -> usize {
-        self.0.get(&key).map_or(0, HashSet::len)
-    }
 }
 
 /// What is known of one connection. Everything but the flags is behind the list's order: the
@@ -92,7 +91,7 @@ struct State {
     credentials: Vec<CredentialId>,
     groups: Vec<GroupId>,
     summary: Option<SessionSummary>,
-    second_factor: bool,
+    standing: Option<Standing>,
 }
 
 impl fmt::Debug for Registered {
@@ -149,6 +148,18 @@ impl Registry {
         lists.index(entry.id, &state);
     }
 
+    /// Notes all credentials on which an entry rests.
+    pub(crate) fn rest_on(&self, entry: &Registered, credentials: &[CredentialId]) {
+        let mut lists = lock(&self.lists);
+        let mut state = lock(&entry.state);
+        if state.credentials == credentials || !lists.all.contains_key(&entry.id) {
+            return;
+        }
+        lists.unindex(entry.id, &state);
+        state.credentials = credentials.to_vec();
+        lists.index(entry.id, &state);
+    }
+
     /// Notes the groups whose changes concern this entry.
     pub(crate) fn set_groups(&self, entry: &Registered, groups: Vec<GroupId>) {
         let mut lists = lock(&self.lists);
@@ -161,32 +172,29 @@ impl Registry {
         lists.index(entry.id, &state);
     }
 
-    /// Makes a bound entry a session, unless it was ended meanwhile.
+    /// Makes a bound entry a session, unless it was ended meanwhile or its account has `most`
+    /// sessions. Logins under way do not count: anyone can begin one under its name, and must not
+    /// use up its sessions by that.
     pub(crate) fn activate(
         &self,
         entry: &Registered,
         summary: SessionSummary,
-        second_factor: bool,
-    ) -> bool {
-        let _lists = lock(&self.lists);
+        standing: Standing,
+        most: usize,
+    ) -> Result<(), RefusalReason> {
+        let mut lists = lock(&self.lists);
         let mut state = lock(&entry.state);
         if state.end.is_some() {
-            return false;
+            return Err(RefusalReason::Cut);
         }
+        let open = lists.sessions.entry(summary.account).or_default();
+        if *open >= most {
+            return Err(RefusalReason::TooManySessions);
+        }
+        *open += 1;
         state.summary = Some(summary);
-        state.second_factor = second_factor;
-        true
-    }
-
-    /// Admitted sessions of one account. Logins under way do not count: anyone can begin one under
-    /// its name, and must not use up its sessions by that.
-    pub(crate) fn count_of(&self, account: AccountId) -> usize {
-        let lists = lock(&self.lists);
-        let admitted = |id: &SessionId| {
-            let entry = lists.all.get(id);
-            entry.is_some_and(|entry| lock(&entry.state).summary.is_some())
-        };
-        lists.by_account.get(account).filter(admitted).count()
+        state.standing = Some(standing);
+        Ok(())
     }
 
     /// Connections in all.
@@ -279,6 +287,15 @@ impl Lists {
             .for_each(|key| self.by_group.insert(*key, id));
     }
 
+    fn one_less(&mut self, account: AccountId) {
+        if let Some(open) = self.sessions.get_mut(&account) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.sessions.remove(&account);
+            }
+        }
+    }
+
     fn unindex(&mut self, id: SessionId, state: &State) {
         if let Some(account) = state.account {
             self.by_account.remove(account, id);
@@ -346,17 +363,9 @@ impl Registered {
         true
     }
 
-    /// The account to which a session, not a half-done login, belongs.
-    pub(crate) fn session_account(&self) -> Option<AccountId> {
-        lock(&self.state)
-            .summary
-            .as_ref()
-            .map(|summary| summary.account)
-    }
-
-    /// Whether the session was admitted with a second factor, or vouched for.
-    pub(crate) fn had_second_factor(&self) -> bool {
-        lock(&self.state).second_factor
+    /// What a session was admitted with; `None` for a half-done login.
+    pub(crate) fn standing(&self) -> Option<Standing> {
+        lock(&self.state).standing
     }
 
     /// The login under way is about this account, or about none.
@@ -388,7 +397,11 @@ impl Registered {
         if let Some(registry) = self.registry.upgrade() {
             let mut lists = lock(&registry.lists);
             let state = lock(&self.state);
-            lists.all.remove(&self.id);
+            if lists.all.remove(&self.id).is_some()
+                && let Some(summary) = &state.summary
+            {
+                lists.one_less(summary.account);
+            }
             lists.unindex(self.id, &state);
         }
         end

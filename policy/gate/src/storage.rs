@@ -210,8 +210,14 @@ pub trait Storage: Send + Sync + 'static {
     /// Makes a folder; never replaces.
     async fn make_dir(&self, permit: Permit<p::MakeDir>) -> Result<Metadata, StorageError>;
 
-    /// Removes a file, or the account's own partial where no file stands.
+    /// Removes a file.
     async fn remove_file(&self, permit: Permit<p::RemoveFile>) -> Result<(), StorageError>;
+
+    /// Removes the account's own partial where nothing stands; never anything else.
+    ///
+    /// # Errors
+    /// [`StorageError::Changed`] where something stands there by now.
+    async fn remove_partial(&self, permit: Permit<p::RemoveFile>) -> Result<(), StorageError>;
 
     /// Removes a folder that is empty but for partials, which go with it (rule U5).
     async fn remove_dir(&self, permit: Permit<p::RemoveDir>) -> Result<(), StorageError>;

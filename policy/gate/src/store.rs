@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
-use portcullis_model::{AccessView, AccountId, Protocol, VirtualPath};
+use portcullis_model::{AccessView, AccountId, CredentialId, Protocol, VirtualPath};
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, Unannounced};
@@ -22,6 +22,11 @@ pub struct LoadedView {
     /// Whether a session satisfies the second-factor rule as it stands now, given whether it was
     /// admitted with a second factor.
     pub factors_satisfied: bool,
+    /// Whether being vouched for by the provider counts as a second factor: not under the account
+    /// rule `always`.
+    pub vouching_counts: bool,
+    /// Credentials that this admission made, by redeeming an invitation; empty otherwise.
+    pub new_credentials: Vec<CredentialId>,
     /// At most this many sessions of the account at once.
     pub max_sessions: u32,
 }

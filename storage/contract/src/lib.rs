@@ -41,7 +41,7 @@ macro_rules! contract_tests {
                 offsets_without_end, modify_changes_in_place, mode_is_masked, times_are_kept,
                 size_is_for_open_files, overwriting_keeps_the_mode, sync_is_honoured;
             folders: make_dir_never_replaces, remove_file_removes_files,
-                remove_file_removes_the_own_partial, remove_dir_wants_an_empty_folder,
+                remove_partial_removes_the_own_and_no_file, remove_dir_wants_an_empty_folder,
                 remove_dir_takes_partials_along, rename_without_replace, rename_with_replace,
                 rename_keeps_the_identity, rename_moves_no_partial, listing_in_batches,
                 listing_wants_a_folder, room_is_told, purge_takes_the_old, purge_takes_the_gone;

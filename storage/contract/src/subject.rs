@@ -161,6 +161,11 @@ impl<P: Permits> Subject<P> {
         self.storage.remove_file(self.permit(path)).await
     }
 
+    /// [`Storage::remove_partial`].
+    pub async fn remove_partial(&self, path: &str) -> Result<()> {
+        self.storage.remove_partial(self.permit(path)).await
+    }
+
     /// [`Storage::remove_dir`].
     pub async fn remove_dir(&self, path: &str) -> Result<()> {
         self.storage.remove_dir(self.permit(path)).await

@@ -5,7 +5,8 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use portcullis_gate::{EntryKind, Metadata, NewAttributes, StorageError};
+use portcullis_gate::permits::{RemoveFile, RenameFrom, RenameTo};
+use portcullis_gate::{EntryKind, Metadata, NewAttributes, Permit, StorageError};
 use portcullis_model::{AccountId, VirtualPath};
 use rustix::fs::{
     AtFlags, Dir, Mode, OFlags, RenameFlags, fchmod, futimens, mkdirat, openat, renameat,
@@ -26,7 +27,7 @@ const LARGE: u64 = 64 * 1024 * 1024;
 /// Makes a folder.
 pub(crate) fn make_dir(tree: &Tree, place: &Place<'_>) -> Result<Metadata> {
     let path = place.path.as_str();
-    if place.clash || place.other_form() {
+    if place.clash {
         return Err(StorageError::AlreadyExists);
     }
     let mode = meta::mode(tree.config.folder_mode);
@@ -46,18 +47,17 @@ pub(crate) fn make_dir(tree: &Tree, place: &Place<'_>) -> Result<Metadata> {
     meta::metadata(&stat).ok_or(StorageError::NotFound)
 }
 
-/// Removes a file, or the account's partial where nothing stands. Answers a handle to a large file
-/// that is to be closed off the async threads, because only then its space is given back.
+/// Removes a file. Answers a handle to a large file that is to be closed off the async threads,
+/// because only then its space is given back.
 pub(crate) fn remove_file(
     tree: &Tree,
     place: &Place<'_>,
-    account: AccountId,
+    permit: &Permit<RemoveFile>,
 ) -> Result<Option<OwnedFd>> {
     let path = place.path.as_str();
-    let Some(stat) = place.stat()? else {
-        return remove_partial(tree, place, account).map(|()| None);
-    };
+    let stat = place.stat()?.ok_or_else(|| tree.missing())?;
     require_file(&stat)?;
+    permit.check(Some(meta::identity(&stat)))?;
     let large = if stat.stx_size > LARGE {
         openat(
             &place.folder,
@@ -74,9 +74,13 @@ pub(crate) fn remove_file(
     Ok(large)
 }
 
-fn remove_partial(tree: &Tree, place: &Place<'_>, account: AccountId) -> Result<()> {
+/// Removes the account's partial where nothing stands.
+pub(crate) fn remove_partial(tree: &Tree, place: &Place<'_>, account: AccountId) -> Result<()> {
     if place.clash {
         return Err(StorageError::NotFound);
+    }
+    if place.stat()?.is_some() {
+        return Err(StorageError::Changed);
     }
     let staged = names::staged(account, &Tree::name_of(place.path)?);
     let key = UploadKey {
@@ -152,10 +156,17 @@ fn remove_partials(tree: &Tree, place: &Place<'_>) -> Result<()> {
 }
 
 /// Renames in one step.
-pub(crate) fn rename(tree: &Tree, from: &Place<'_>, to: &Place<'_>, replace: bool) -> Result<()> {
+pub(crate) fn rename(
+    tree: &Tree,
+    (from, may_go): (&Place<'_>, &Permit<RenameFrom>),
+    (to, may_come): (&Place<'_>, &Permit<RenameTo>),
+    replace: bool,
+) -> Result<()> {
     let source = from.stat()?.ok_or_else(|| tree.missing())?;
     let kind = meta::kind(&source).ok_or(StorageError::NotFound)?;
     let target = to.stat()?;
+    may_go.check(Some(meta::identity(&source)))?;
+    may_come.check(target.as_ref().map(meta::identity))?;
     if to.clash {
         return Err(StorageError::AlreadyExists);
     }

@@ -7,8 +7,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError};
 
-use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, StorageError};
-use portcullis_model::{AccountId, VirtualPath};
+use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, Permit, StorageError};
 use rustix::fs::{
     AtFlags, Gid, RenameFlags, Uid, fchown, linkat, renameat, renameat_with, unlinkat,
 };
@@ -31,28 +30,28 @@ pub(crate) enum How {
 }
 
 /// Gives the bytes their name.
-pub(crate) async fn publish(
+pub(crate) async fn publish<A: Send + 'static>(
     upload: &Arc<Staging>,
-    (path, account): (&VirtualPath, AccountId),
+    permit: Permit<A>,
     how: How,
     durability: Durability,
 ) -> Result<Metadata> {
     // Consent for another place, or another account, is none for this upload.
-    if account != upload.account || path != upload.body.path() {
+    if permit.account() != upload.account || permit.path() != upload.body.path() {
         return Err(StorageError::Unsupported);
     }
     upload.check_open()?;
     // Writers that mix old and new content are kept out from here on.
     let turn = upload.turn().await?;
     let durable = durability == Durability::OnClose && !upload.body.in_memory();
-    let here = upload.tree.is_quick(path) && upload.merge.is_none();
+    let here = upload.tree.is_quick(permit.path()) && upload.merge.is_none();
     let steps = {
         let upload = upload.clone();
         move || {
             let _turn = turn;
             prepare(&upload, how, durable)?;
             reached("prepared");
-            name(&upload, how, durable)
+            name(&upload, &permit, how, durable)
         }
     };
     let changed = if here { steps()? } else { off(steps).await? };
@@ -106,7 +105,12 @@ fn keep_mode(staged: BorrowedFd<'_>, old: &Stat, chosen: &NewAttributes) -> Resu
 }
 
 /// The one step. Answers which folder changed, where that must be made durable.
-fn name(upload: &Staging, how: How, durable: bool) -> Result<Option<Changed>> {
+fn name<A>(
+    upload: &Staging,
+    permit: &Permit<A>,
+    how: How,
+    durable: bool,
+) -> Result<Option<Changed>> {
     let place = upload.tree.place(upload.body.path())?;
     if place.clash {
         return Err(StorageError::AlreadyExists);
@@ -123,6 +127,8 @@ fn name(upload: &Staging, how: How, durable: bool) -> Result<Option<Changed>> {
     upload.tree.uploads.finish(&upload.key, &upload.live, || {
         let staged = &*upload.key.staged;
         still_ours(upload, &place, staged)?;
+        // All that takes long is done: what was decided before it may not stand any more.
+        permit.check(None)?;
         match how {
             How::New => move_in(&place, staged),
             How::Over(expected) => swap_in(&place, staged, expected),

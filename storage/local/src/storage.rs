@@ -267,11 +267,10 @@ impl Storage for LocalStorage {
     }
 
     async fn remove_file(&self, permit: Permit<p::RemoveFile>) -> Result<()> {
-        let (path, account) = (permit.path().clone(), permit.account());
-        let quick = self.tree.is_quick(&path);
+        let quick = self.tree.is_quick(permit.path());
         let removed = self.run(quick, move |this| {
-            let place = this.tree.place(&path)?;
-            let large = change::remove_file(&this.tree, &place, account)?;
+            let place = this.tree.place(permit.path())?;
+            let large = change::remove_file(&this.tree, &place, &permit)?;
             Ok((large, this.to_settle(&place)?))
         });
         let (large, changed) = removed.await?;
@@ -283,6 +282,15 @@ impl Storage for LocalStorage {
             .await?;
         }
         self.settle(changed).await
+    }
+
+    async fn remove_partial(&self, permit: Permit<p::RemoveFile>) -> Result<()> {
+        let quick = self.tree.is_quick(permit.path());
+        self.run(quick, move |this| {
+            let place = this.tree.place(permit.path())?;
+            change::remove_partial(&this.tree, &place, permit.account())
+        })
+        .await
     }
 
     async fn remove_dir(&self, permit: Permit<p::RemoveDir>) -> Result<()> {
@@ -320,11 +328,11 @@ impl Storage for LocalStorage {
         }
         let quick = self.tree.is_quick(&old) && self.tree.is_quick(&new);
         let renamed = self.run(quick, move |this| {
-            let (from, to) = (this.tree.place(&old)?, this.tree.place(&new)?);
-            change::rename(&this.tree, &from, &to, replace)?;
-            let same = from.folder_identity()? == to.folder_identity()?;
-            let source = if same { None } else { this.to_settle(&from)? };
-            Ok([this.to_settle(&to)?, source])
+            let (old, new) = (this.tree.place(&old)?, this.tree.place(&new)?);
+            change::rename(&this.tree, (&old, &from), (&new, &to), replace)?;
+            let same = old.folder_identity()? == new.folder_identity()?;
+            let source = if same { None } else { this.to_settle(&old)? };
+            Ok([this.to_settle(&new)?, source])
         });
         let changed = renamed.await?;
         self.settle(changed.into_iter().flatten()).await

@@ -165,8 +165,7 @@ impl StagedFile for Upload {
         permit: Permit<p::PublishNew>,
         durability: Durability,
     ) -> Result<Metadata> {
-        let place = (permit.path(), permit.account());
-        publish::publish(&self.staging, place, How::New, durability).await
+        publish::publish(&self.staging, permit, How::New, durability).await
     }
 
     async fn publish_over(
@@ -175,8 +174,7 @@ impl StagedFile for Upload {
         expected: FileIdentity,
         durability: Durability,
     ) -> Result<Metadata> {
-        let place = (permit.path(), permit.account());
-        publish::publish(&self.staging, place, How::Over(expected), durability).await
+        publish::publish(&self.staging, permit, How::Over(expected), durability).await
     }
 
     async fn discard(&self) -> Result<()> {

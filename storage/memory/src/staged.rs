@@ -190,7 +190,7 @@ impl StagedFile for MemoryUpload {
         self.publish(
             (permit.path(), permit.account()),
             |standing| match standing {
-                None => Ok(()),
+                None => permit.check(None),
                 Some(_) => Err(StorageError::AlreadyExists),
             },
         )
@@ -205,7 +205,7 @@ impl StagedFile for MemoryUpload {
         self.publish(
             (permit.path(), permit.account()),
             |standing| match standing {
-                Some(Node::File(file)) if file.identity() == expected => Ok(()),
+                Some(Node::File(file)) if file.identity() == expected => permit.check(None),
                 _ => Err(StorageError::Changed),
             },
         )

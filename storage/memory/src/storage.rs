@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use portcullis_gate::{
-    Entry, Listing, Metadata, NewAttributes, OpenFile, Permit, Space, StageFrom, StagedFile,
-    Storage, StorageError, permits as p,
+    Entry, FileIdentity, Listing, Metadata, NewAttributes, OpenFile, Permit, Space, StageFrom,
+    StagedFile, Storage, StorageError, permits as p,
 };
 use portcullis_model::{AccountId, FileName, VirtualPath};
 
@@ -93,18 +93,34 @@ fn entries(folder: &FolderNode, account: AccountId) -> VecDeque<Entry> {
     standing.chain(partials).collect()
 }
 
-fn remove_file(state: &mut State, path: &VirtualPath, account: AccountId) -> Result<()> {
-    let (folder, name) = state.place_mut(path)?;
+fn remove_file(state: &mut State, permit: &Permit<p::RemoveFile>) -> Result<()> {
+    let (folder, name) = state.place_mut(permit.path())?;
     match folder.entries.get(name.as_str()) {
         Some(Node::Folder(_)) => Err(StorageError::IsAFolder),
-        Some(Node::File(_)) => {
+        Some(Node::File(file)) => {
+            permit.check(Some(file.identity()))?;
             folder.entries.remove(name.as_str());
             Ok(())
         }
-        None => match folder.partials.remove(&(account, Box::from(name.as_str()))) {
-            Some(_) => Ok(()),
-            None => Err(StorageError::NotFound),
-        },
+        None => Err(StorageError::NotFound),
+    }
+}
+
+fn remove_partial(state: &mut State, path: &VirtualPath, account: AccountId) -> Result<()> {
+    let (folder, name) = state.place_mut(path)?;
+    if folder.entries.contains_key(name.as_str()) {
+        return Err(StorageError::Changed);
+    }
+    match folder.partials.remove(&(account, Box::from(name.as_str()))) {
+        Some(_) => Ok(()),
+        None => Err(StorageError::NotFound),
+    }
+}
+
+fn standing(state: &State, path: &VirtualPath) -> Option<FileIdentity> {
+    match state.node(path) {
+        Ok(Place::File(file)) => Some(file.identity()),
+        Ok(_) | Err(_) => None,
     }
 }
 
@@ -237,7 +253,11 @@ impl Storage for MemoryStorage {
     }
 
     async fn remove_file(&self, permit: Permit<p::RemoveFile>) -> Result<()> {
-        remove_file(&mut self.tree.lock(), permit.path(), permit.account())
+        remove_file(&mut self.tree.lock(), &permit)
+    }
+
+    async fn remove_partial(&self, permit: Permit<p::RemoveFile>) -> Result<()> {
+        remove_partial(&mut self.tree.lock(), permit.path(), permit.account())
     }
 
     async fn remove_dir(&self, permit: Permit<p::RemoveDir>) -> Result<()> {
@@ -266,7 +286,10 @@ impl Storage for MemoryStorage {
         if from.path().is_root() || to.path().is_root() {
             return Err(StorageError::Unsupported);
         }
-        rename(&mut self.tree.lock(), from.path(), to.path(), replace)
+        let mut state = self.tree.lock();
+        from.check(standing(&state, from.path()))?;
+        to.check(standing(&state, to.path()))?;
+        rename(&mut state, from.path(), to.path(), replace)
     }
 
     async fn space(&self, permit: Permit<p::Space>) -> Result<Space> {

@@ -422,3 +422,85 @@ async fn free_space_is_a_fixed_answer_for_others() {
     assert_ne!(fs.space(&path("/out")).await.unwrap().total, 1 << 50);
     assert_eq!(fs.space(&path("/way")).await, Err(FsError::NotFound));
 }
+
+// rule D4 and permissions.md 3: whatever is asked about a name in a visible folder, the answer is
+// the same whether nothing stands there, or a hidden file, or a hidden folder.
+#[tokio::test]
+async fn no_question_tells_hidden_names_from_free_ones() {
+    for grants in [
+        vec![],
+        vec![("/in", AccessLevel::List, true)],
+        vec![("/way/to", AccessLevel::Full, true)],
+    ] {
+        let site = filled(&grants).await;
+        let bo = site.login(BO).await;
+        put(&bo.fs(), "/hidden", b"x").await.unwrap();
+        let session = site.login(ANA).await;
+        let fs = session.fs();
+        let size = NewAttributes {
+            size: Some(0),
+            ..NewAttributes::default()
+        };
+        let mode = NewAttributes {
+            mode: Some(0o600),
+            ..NewAttributes::default()
+        };
+        let write = OpenOptions {
+            write: true,
+            ..OpenOptions::default()
+        };
+        let exclusive = OpenOptions {
+            exclusive: true,
+            ..WRITE
+        };
+        let mut answers = Vec::new();
+        for name in ["/none", "/hidden", "/out"] {
+            let at = path(name);
+            answers.push([
+                fs.stat(&at).await.err(),
+                fs.list(&at).await.err(),
+                fs.open(&at, READ).await.err(),
+                fs.open(&at, write).await.err(),
+                fs.open(&at, WRITE).await.err(),
+                fs.open(&at, exclusive).await.err(),
+                fs.remove_file(&at).await.err(),
+                fs.remove_dir(&at).await.err(),
+                fs.make_dir(&at).await.err(),
+                fs.rename(&at, &path("/x"), false).await.err(),
+                fs.set_attributes(&at, size).await.err(),
+                fs.set_attributes(&at, mode).await.err(),
+                fs.set_attributes(&at, NewAttributes::default()).await.err(),
+                fs.space(&at).await.err(),
+            ]);
+        }
+        assert_eq!(answers[0], answers[1], "{grants:?}");
+        assert_eq!(answers[0], answers[2], "{grants:?}");
+    }
+}
+
+// A partial is removed as a partial: what someone has published under the name meanwhile stays.
+#[tokio::test]
+async fn removing_a_partial_removes_no_file() {
+    let site = Site::new(&[("/", AccessLevel::Write, true)]);
+    let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
+    drop(ana.fs().open(&path("/a"), WRITE).await.unwrap());
+    let held = site.audit.gate.lock().await;
+    let removing = tokio::spawn({
+        let fs = ana.fs();
+        async move { fs.remove_file(&path("/a")).await }
+    });
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    let theirs = bo.fs().open(&path("/a"), WRITE).await.unwrap();
+    theirs.write_at(0, b"theirs").await.unwrap();
+    drop(held);
+    // Whichever comes first, Bo's file is there in the end.
+    let (removed, closed) = (removing.await.unwrap(), theirs.close().await);
+    assert_eq!(closed, Ok(()));
+    assert!(
+        matches!(removed, Ok(()) | Err(FsError::Conflict)),
+        "{removed:?}"
+    );
+    assert_eq!(get(&bo.fs(), "/a").await.unwrap(), b"theirs");
+}

@@ -100,6 +100,8 @@ impl Policy {
             cut_epoch: account.cut_epoch,
             home: VirtualPath::root(),
             factors_satisfied: true,
+            vouching_counts: true,
+            new_credentials: Vec::new(),
             max_sessions: 100,
         })
     }

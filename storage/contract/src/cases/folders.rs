@@ -34,14 +34,20 @@ pub async fn remove_file_removes_files<P: Permits>(s: &Subject<P>) {
 
 /// rule U5: an account removes its own partial by the final name; who still writes it can publish
 /// nothing any more.
-pub async fn remove_file_removes_the_own_partial<P: Permits>(s: &Subject<P>) {
+pub async fn remove_partial_removes_the_own_and_no_file<P: Permits>(s: &Subject<P>) {
     let staged = s.stage("/f", StageFrom::Empty).await.unwrap();
     s.by(BEN).leave("/f", b"ben's").await;
-    s.remove_file("/f").await.unwrap();
+    assert_fails!(s.remove_file("/f").await, NotFound);
+    s.remove_partial("/f").await.unwrap();
     assert!(s.stat_partial("/f").await.is_none());
     assert!(s.publish_new(&*staged, "/f").await.is_err());
     assert!(s.stat("/f").await.is_none());
     assert_eq!(s.by(BEN).stat_partial("/f").await.unwrap().size, 5);
+    // What someone else has published meanwhile is nobody's partial.
+    s.leave("/g", b"mine").await;
+    s.by(BEN).put("/g", b"ben's").await;
+    assert_fails!(s.remove_partial("/g").await, Changed);
+    assert_eq!(s.get("/g").await.unwrap(), b"ben's");
 }
 
 /// Only an empty folder goes.

@@ -55,9 +55,9 @@ pub async fn file_hides_the_partial<P: Permits>(s: &Subject<P>) {
     // Removing the file uncovers the partial, and a second removal takes it.
     s.remove_file("/f").await.unwrap();
     assert_eq!(s.stat_partial("/f").await.unwrap().size, 4);
-    s.remove_file("/f").await.unwrap();
+    s.remove_partial("/f").await.unwrap();
     assert!(s.stat_partial("/f").await.is_none());
-    assert_fails!(s.remove_file("/f").await, NotFound);
+    assert_fails!(s.remove_partial("/f").await, NotFound);
 }
 
 /// rule U5: an upload is continued where it broke off, with the same file beneath.
