@@ -246,6 +246,20 @@ async fn a_factor_that_became_due_during_the_login_refuses() {
     }
 }
 
+#[tokio::test]
+async fn being_vouched_for_is_no_second_factor_where_one_is_always_due() {
+    // rules F1, F2
+    let site = Site::new().await;
+    let mut proven = two_factors(&site, "ana").await;
+    proven.second = SecondFactor::Vouched;
+    proven.spend = None;
+    proven.ticket = None;
+    site.change(set_rule("ana", "site")).await;
+    admit(&site, &proven).await.unwrap();
+    site.change(set_rule("ana", "always")).await;
+    assert_eq!(refused(&site, &proven).await, RefusalReason::NoSecondFactor);
+}
+
 fn set_rule(user: &str, rule: &str) -> AdminChange {
     AdminChange::UserSet {
         name: name(user),
@@ -345,7 +359,14 @@ async fn an_invitation_is_redeemed_once_and_spends_its_first_code() {
     // rule F7
     let site = Site::new().await;
     let proven = invited(&site, "ana").await;
-    admit(&site, &proven).await.unwrap();
+    let admitted = admit(&site, &proven).await.unwrap();
+    // rule C5: the session ends with what it made
+    let made = site.directory.login_account("ana").await.unwrap().unwrap();
+    let made = [
+        made.password.unwrap().credential.id,
+        made.totp.unwrap().credential.id,
+    ];
+    assert_eq!(admitted.new_credentials, made);
     assert_eq!(refused(&site, &proven).await, RefusalReason::BadInvitation);
     let account = site.directory.login_account("ana").await.unwrap().unwrap();
     assert!(account.invitation.is_none());
