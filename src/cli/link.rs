@@ -43,8 +43,8 @@ impl Link {
         let folder = DataFolder::open(data, make == MakeFolder::Yes)?;
         if make == MakeFolder::No && !folder.has(DATABASE) {
             return Err(Failure::new(format!(
-                "there is no site in {} yet; `portcullis setup --data DIR` or `portcullis user add` \
-                 begins one",
+                "there is no site in {} yet; `portcullis setup --data DIR` or \
+                 `portcullis user add` begins one",
                 folder.path().display()
             )));
         }

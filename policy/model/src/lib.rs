@@ -2,7 +2,7 @@
 //!
 //! Owns the words (principal, level, grant, fence, block, path) and [`decide`] and [`explain`].
 //! Knows nothing of time, storage, databases or wires; nothing here is async and nothing does I/O.
-//! INVARIANT: an answer depends on its arguments only, and the answer for anything unknown is *deny*.
+//! INVARIANT: an answer depends on its arguments only, and for anything unknown it is *deny*.
 
 mod action;
 mod decide;

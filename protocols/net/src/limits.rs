@@ -79,8 +79,8 @@ struct Counts {
     refilled: Instant,
 }
 
-/// A counted connection. Until [`admitted`](Self::admitted) it counts as waiting for login; dropping
-/// it gives everything back.
+/// A counted connection. Until [`admitted`](Self::admitted) it counts as waiting for login;
+/// dropping it gives everything back.
 #[derive(Debug)]
 pub struct LoginSlot {
     gauge: Arc<Gauge>,

@@ -3,7 +3,7 @@
 //! Serves SSH 2 (RFC 4250 to 4254, by russh) with `publickey`, `keyboard-interactive` (RFC 4256)
 //! and `password`, and on it SFTP version 3 (draft-ietf-secsh-filexfer-02) with the extensions
 //! `limits`, `posix-rename`, `fsync`, `statvfs`, `fstatvfs` and `lsetstat` of OpenSSH. Packets are
-//! at most 256 KiB, transfers 255 KiB a request; handles and channels are bounded by [`SftpConfig`].
+//! at most 256 KiB, transfers 255 KiB a request; [`SftpConfig`] bounds handles and channels.
 //!
 //! Owns the wire. Knows nothing of who may do what: every request becomes one call of the gate's
 //! `AuthorizedFs`, and every credential goes to one `AuthnAttempt`.
