@@ -63,8 +63,9 @@ struct Arguments {
 #[derive(Args)]
 pub struct Context {
     /// The data folder [default: ./portcullis-data; for `demo` ./portcullis-demo]
+    // Not a path to the parser: an empty variable means that none is set.
     #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_DATA")]
-    data: Option<PathBuf>,
+    data: Option<std::ffi::OsString>,
     /// Print JSON for scripts instead of text for people
     #[arg(long, global = true)]
     json: bool,
@@ -139,13 +140,19 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if context.json {
-                println!("{}", json!({ "error": failure.to_string() }));
+            if context.json && !failure.is_told() {
+                say(&json!({ "error": failure.to_string() }).to_string());
             }
             eprintln!("portcullis: {failure}");
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Writes a line to standard output. A reader that has gone, as `head` does, wants no more.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// A runtime for a command that asks and goes.
@@ -190,15 +197,16 @@ impl Context {
 
     /// The data folder's path, with a default of the command's own.
     pub fn data_or(&self, default: &str) -> PathBuf {
-        self.data.clone().unwrap_or_else(|| PathBuf::from(default))
+        let given = self.data.as_ref().filter(|data| !data.is_empty());
+        given.map_or_else(|| PathBuf::from(default), PathBuf::from)
     }
 
     /// Prints an answer: as one JSON line, or in words.
     pub fn show(&self, answer: &Value, words: impl FnOnce(&Value) -> String) {
         if self.json {
-            println!("{answer}");
+            say(&answer.to_string());
         } else {
-            println!("{}", words(answer).trim_end());
+            say(words(answer).trim_end());
         }
     }
 

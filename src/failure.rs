@@ -7,6 +7,7 @@ use std::fmt::Display;
 pub struct Failure {
     message: String,
     usage: bool,
+    told: bool,
 }
 
 impl Failure {
@@ -15,7 +16,21 @@ impl Failure {
         Failure {
             message: message.into(),
             usage: false,
+            told: false,
         }
+    }
+
+    /// A failure of which the answer already printed tells, also as JSON: exit code 1.
+    pub fn told(message: impl Into<String>) -> Self {
+        Failure {
+            told: true,
+            ..Failure::new(message)
+        }
+    }
+
+    /// Whether the answer already printed tells of it.
+    pub fn is_told(&self) -> bool {
+        self.told
     }
 
     /// The command was not used as it must be: exit code 2.
@@ -23,6 +38,7 @@ impl Failure {
         Failure {
             message: message.into(),
             usage: true,
+            told: false,
         }
     }
 

@@ -49,6 +49,9 @@ impl Storage for NoStorage {
     async fn remove_file(&self, _: Permit<p::RemoveFile>) -> Answer<()> {
         none()
     }
+    async fn remove_partial(&self, _: Permit<p::RemoveFile>) -> Answer<()> {
+        none()
+    }
     async fn remove_dir(&self, _: Permit<p::RemoveDir>) -> Answer<()> {
         none()
     }

@@ -63,7 +63,7 @@ impl CheckConfig {
         cli.show(&answer, |_| report.words(&file, has_data));
         match report.problems.len() {
             0 => Ok(()),
-            count => Err(Failure::new(present::plural(count as u64, "problem"))),
+            count => Err(Failure::told(present::plural(count as u64, "problem"))),
         }
     }
 }

@@ -5,9 +5,8 @@
 //! after its intent is stored and policy has said yes once more.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis_model::{Action, PlaceKind, VirtualPath};
 use tokio::sync::OnceCell;
@@ -15,6 +14,7 @@ use tokio::sync::OnceCell;
 use crate::intent::EarlyIntent;
 use crate::live::{Live, OpenFileCount, Present};
 use crate::permits as p;
+use crate::writer::{Sink, Writer};
 use crate::{
     AuditOutcome, Durability, FileIdentity, FsError, Metadata, NewAttributes, OpenFile,
     OpenOptions, StageFrom, StagedFile, StorageError,
@@ -31,7 +31,7 @@ pub struct AuthorizedFile {
     options: OpenOptions,
     purpose: Purpose,
     reader: Option<Box<dyn OpenFile>>,
-    writer: OnceCell<Writer>,
+    writer: OnceCell<Arc<Writer>>,
     /// Serialises appends, whose place is the end at that moment.
     appending: tokio::sync::Mutex<()>,
     rights: Rights,
@@ -54,17 +54,6 @@ enum Purpose {
     Over { identity: FileIdentity, own: bool },
 }
 
-/// Where written bytes go.
-struct Writer {
-    sink: Sink,
-    intent: EarlyIntent,
-}
-
-enum Sink {
-    Staged(Box<dyn StagedFile>),
-    InPlace(Box<dyn OpenFile>),
-}
-
 /// What was decided, and at which stamp of the session's view.
 struct Rights {
     stamp: AtomicU64,
@@ -81,15 +70,6 @@ impl fmt::Debug for AuthorizedFile {
     }
 }
 
-impl Sink {
-    fn file(&self) -> &dyn OpenFile {
-        match self {
-            Sink::Staged(file) => &**file,
-            Sink::InPlace(file) => &**file,
-        }
-    }
-}
-
 impl AuthorizedFile {
     fn build(
         live: Arc<Live>,
@@ -97,7 +77,7 @@ impl AuthorizedFile {
         options: OpenOptions,
         purpose: Purpose,
         reader: Option<Box<dyn OpenFile>>,
-        writer: OnceCell<Writer>,
+        writer: OnceCell<Arc<Writer>>,
     ) -> Self {
         AuthorizedFile {
             _open: live.count_open(),
@@ -156,10 +136,13 @@ impl AuthorizedFile {
             .stage(live.permit::<p::Stage>(&site), from)
             .await?;
         let intent = EarlyIntent::begin(&live, live.event("upload", AuditOutcome::Intent, &site));
-        let writer = OnceCell::new_with(Some(Writer {
+        let writer = Arc::new(Writer {
             sink: Sink::Staged(staged),
             intent,
-        }));
+            own: true,
+        });
+        live.uploads.add(&site, &writer);
+        let writer = OnceCell::new_with(Some(writer));
         let file = Self::build(live, site, options, Purpose::New, None, writer);
         file.decide(present);
         Ok(file)
@@ -356,7 +339,7 @@ impl AuthorizedFile {
 
     /// The first write decides (rule U3): at the start it makes a new version, beyond the start or
     /// at the end it continues the file in place.
-    async fn begin_writing(&self, offset: u64) -> Result<Writer, FsError> {
+    async fn begin_writing(&self, offset: u64) -> Result<Arc<Writer>, FsError> {
         if offset == 0 && !self.options.append {
             self.stage(StageFrom::Existing).await
         } else {
@@ -364,7 +347,7 @@ impl AuthorizedFile {
         }
     }
 
-    async fn stage(&self, from: StageFrom) -> Result<Writer, FsError> {
+    async fn stage(&self, from: StageFrom) -> Result<Arc<Writer>, FsError> {
         let live = &self.live;
         let staged = live
             .ports
@@ -372,13 +355,16 @@ impl AuthorizedFile {
             .stage(live.permit::<p::Stage>(&self.site), from)
             .await?;
         let event = live.event("overwrite", AuditOutcome::Intent, &self.site);
-        Ok(Writer {
+        let writer = Arc::new(Writer {
             sink: Sink::Staged(staged),
             intent: EarlyIntent::begin(live, event),
-        })
+            own: self.is_own_upload(),
+        });
+        live.uploads.add(&self.site, &writer);
+        Ok(writer)
     }
 
-    async fn modify(&self) -> Result<Writer, FsError> {
+    async fn modify(&self) -> Result<Arc<Writer>, FsError> {
         let live = &self.live;
         let event = live.event("modify", AuditOutcome::Intent, &self.site);
         let intent = EarlyIntent::begin(live, event);
@@ -395,10 +381,18 @@ impl AuthorizedFile {
         {
             return Err(FsError::Conflict);
         }
-        Ok(Writer {
+        Ok(Arc::new(Writer {
             sink: Sink::InPlace(file),
             intent,
-        })
+            own: self.is_own_upload(),
+        }))
+    }
+
+    fn is_own_upload(&self) -> bool {
+        match self.purpose {
+            Purpose::Read { own } | Purpose::Over { own, .. } => own,
+            Purpose::New => true,
+        }
     }
 
     /// Attributes now.
@@ -435,20 +429,13 @@ impl AuthorizedFile {
             let writer = self.writer.get_or_try_init(|| self.modify()).await?;
             return Ok(writer.sink.file().set_attributes(attributes).await?);
         }
-        if let Some(
-            writer @ Writer {
-                sink: Sink::Staged(_),
-                ..
-            },
-        ) = self.writer.get()
+        if let Some(writer) = self.writer.get()
+            && matches!(writer.sink, Sink::Staged(_))
         {
             self.may_write()?;
-            return Ok(writer.sink.file().set_attributes(attributes).await?);
+            return writer.set_attributes(attributes).await;
         }
-        let own = match self.purpose {
-            Purpose::Read { own } | Purpose::Over { own, .. } => own,
-            Purpose::New => true,
-        };
+        let own = self.is_own_upload();
         let live = &self.live;
         let present = live.present().await?;
         live.check(&present, Action::SetAttr, &self.site, PlaceKind::File, own)?;
@@ -497,6 +484,7 @@ impl AuthorizedFile {
             Sink::Staged(staged) => self.publish(staged.as_ref(), &writer.intent).await,
             Sink::InPlace(file) => self.finish_in_place(file.as_ref()).await,
         };
+        self.live.uploads.remove(&self.site, writer);
         let written = self.written.load(Ordering::Relaxed);
         writer
             .intent
@@ -579,7 +567,10 @@ impl Drop for AuthorizedFile {
             return;
         }
         match self.writer.get() {
-            Some(writer) => writer.intent.abandon(),
+            Some(writer) => {
+                self.live.uploads.remove(&self.site, writer);
+                writer.intent.abandon();
+            }
             None => self.record_read(),
         }
     }

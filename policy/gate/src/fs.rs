@@ -14,16 +14,7 @@ use crate::listing::shown;
 use crate::live::{Live, Present};
 use crate::permits as p;
 use crate::{
-    AuditOutcome, AuthorizedListing, EntryKind, FileIdentity, FsError, Metadata, NewAttributes,
-    Space, StageFrom,
-};
-
-/// What `statvfs` answers where the truth is not for this principal (rule D4): 1 PiB, all free.
-const FIXED_SPACE: Space = Space {
-    total: 1 << 50,
-    free: 1 << 50,
-    files: 1 << 32,
-    free_files: 1 << 32,
+    AuditOutcome, AuthorizedListing, EntryKind, FileIdentity, FsError, Metadata, StageFrom,
 };
 
 /// How a file is opened; derived from the protocol's flags.
@@ -226,7 +217,7 @@ impl AuthorizedFs {
                 if is_visible(present.view(), &site, PlaceKind::Folder, false) {
                     return Err(FsError::IsAFolder);
                 }
-                Err(self.as_for_nothing(&present, &site, options.create))
+                Err(self.as_for_nothing(&present, &site, options.create).await)
             }
             Found::Entry(metadata) if options.create && options.exclusive => {
                 Err(self.name_is_taken(&present, &site, &metadata))
@@ -247,24 +238,29 @@ impl AuthorizedFs {
                 AuthorizedFile::new_upload(self.live.clone(), &present, site, from, options).await
             }
             Found::Nothing if options.create => {
-                self.live
-                    .check(&present, Action::Create, &site, PlaceKind::NewFile, false)?;
+                self.check_new(&present, Action::Create, &site, PlaceKind::NewFile)
+                    .await?;
                 let from = StageFrom::Empty;
                 AuthorizedFile::new_upload(self.live.clone(), &present, site, from, options).await
             }
-            Found::Nothing => Err(self.as_for_nothing(&present, &site, false)),
+            Found::Nothing => Err(self.as_for_nothing(&present, &site, false).await),
         }
     }
 
     /// What a wish to write hears where nothing stands that it may know of: the same whether
     /// nothing does or something hidden.
-    fn as_for_nothing(&self, present: &Present, site: &VirtualPath, create: bool) -> FsError {
+    pub(crate) async fn as_for_nothing(
+        &self,
+        present: &Present,
+        site: &VirtualPath,
+        create: bool,
+    ) -> FsError {
         let (action, kind) = if create {
             (Action::Create, PlaceKind::NewFile)
         } else {
             (Action::Overwrite, PlaceKind::File)
         };
-        match self.live.check(present, action, site, kind, false) {
+        match self.check_new(present, action, site, kind).await {
             Err(error) => error,
             Ok(()) if create => FsError::PermissionDenied,
             Ok(()) => FsError::NotFound,
@@ -293,6 +289,27 @@ impl AuthorizedFs {
             Found::Partial(_) => Err(FsError::PermissionDenied),
             Found::Nothing => Err(FsError::NotFound),
         }
+    }
+
+    /// Decides about a new name. A refusal that would read *denied* reads *not found* where the
+    /// folder for it does not exist: else it would tell such folders from hidden ones.
+    pub(crate) async fn check_new(
+        &self,
+        present: &Present,
+        action: Action,
+        site: &VirtualPath,
+        kind: PlaceKind,
+    ) -> Result<(), FsError> {
+        let Err(error) = self.live.check(present, action, site, kind, false) else {
+            return Ok(());
+        };
+        if error == FsError::PermissionDenied
+            && let Some(folder) = site.parent()
+            && !matches!(self.find(present, &folder).await?, Found::Entry(metadata) if metadata.kind == EntryKind::Folder)
+        {
+            return Err(FsError::NotFound);
+        }
+        Err(error)
     }
 
     /// Something stands where a new name is wanted. Only who may know of it hears so.
@@ -334,13 +351,8 @@ impl AuthorizedFs {
             )?;
             return Err(self.name_is_taken(&present, &site, &metadata));
         }
-        live.check(
-            &present,
-            Action::MakeDir,
-            &site,
-            PlaceKind::NewFolder,
-            false,
-        )?;
+        self.check_new(&present, Action::MakeDir, &site, PlaceKind::NewFolder)
+            .await?;
         live.change(live.event("make_dir", AuditOutcome::Intent, &site), async {
             let present = live.present().await?;
             live.check(
@@ -478,127 +490,5 @@ impl AuthorizedFs {
             Ok(storage.rename(may_go, may_come, replace).await?)
         })
         .await
-    }
-
-    /// Sets times and mode, or cuts or extends a file (`size`, decided as Overwrite).
-    ///
-    /// # Errors
-    /// See [`FsError`].
-    pub async fn set_attributes(
-        &self,
-        path: &VirtualPath,
-        attributes: NewAttributes,
-    ) -> Result<(), FsError> {
-        let live = &self.live;
-        let present = live.present().await?;
-        let site = self.site_path(&present, path)?;
-        let metadata = match self.find(&present, &site).await? {
-            Found::Nothing if attributes.size.is_some() => {
-                return Err(self.as_for_nothing(&present, &site, false));
-            }
-            Found::Nothing => return Err(FsError::NotFound),
-            Found::Partial(_) => return Err(FsError::PermissionDenied),
-            Found::Entry(metadata) => metadata,
-        };
-        if attributes == NewAttributes::default() {
-            let own = self.is_own(&metadata);
-            return live.check(&present, Action::Stat, &site, kind_of(&metadata), own);
-        }
-        let (kind, own) = (kind_of(&metadata), self.is_own(&metadata));
-        if attributes.size.is_some() && kind == PlaceKind::Folder {
-            if is_visible(present.view(), &site, kind, false) {
-                return Err(FsError::IsAFolder);
-            }
-            return Err(self.as_for_nothing(&present, &site, false));
-        }
-        let decide = |present: &Present| -> Result<(), FsError> {
-            if attributes.size.is_some() {
-                live.check(present, Action::Overwrite, &site, kind, own)?;
-            }
-            if attributes.mode.is_some() || attributes.times.is_some() {
-                self.check_set_attributes(present, &site, &metadata, own)?;
-            }
-            Ok(())
-        };
-        decide(&present)?;
-        live.change(
-            live.event("set_attributes", AuditOutcome::Intent, &site),
-            async {
-                let present = live.present().await?;
-                decide(&present)?;
-                let storage = &live.ports.storage;
-                if attributes.size.is_some() {
-                    let file = storage.open_modify(live.permit::<p::Modify>(&site)).await?;
-                    if file.metadata().await?.identity != metadata.identity {
-                        return Err(FsError::Conflict);
-                    }
-                    file.set_attributes(attributes).await?;
-                } else {
-                    storage
-                        .set_attributes(live.permit(&site), attributes)
-                        .await?;
-                }
-                Ok(())
-            },
-        )
-        .await
-    }
-
-    /// `SetAttr`, and its one addition (rule U7): on a folder that this session made it is accepted
-    /// where `MakeDir` is, because clients always send it.
-    fn check_set_attributes(
-        &self,
-        present: &Present,
-        site: &VirtualPath,
-        metadata: &Metadata,
-        own: bool,
-    ) -> Result<(), FsError> {
-        let live = &self.live;
-        let made_here = metadata.kind == EntryKind::Folder
-            && live.is_own(metadata.identity)
-            && live
-                .ask(present, Action::MakeDir, site, PlaceKind::NewFolder, false)
-                .is_allow();
-        if made_here {
-            return Ok(());
-        }
-        live.check(present, Action::SetAttr, site, kind_of(metadata), own)
-    }
-
-    /// Room on the volume; a fixed large answer unless the principal is an administrator of the
-    /// folder (rule D4).
-    ///
-    /// # Errors
-    /// See [`FsError`].
-    pub async fn space(&self, path: &VirtualPath) -> Result<Space, FsError> {
-        let live = &self.live;
-        let present = live.present().await?;
-        let site = self.site_path(&present, path)?;
-        let found = match self.find(&present, &site).await? {
-            Found::Entry(metadata) => metadata,
-            Found::Partial(_) | Found::Nothing => return Err(FsError::NotFound),
-        };
-        live.check(
-            &present,
-            Action::Stat,
-            &site,
-            kind_of(&found),
-            self.is_own(&found),
-        )?;
-        let manages = live.ask(
-            &present,
-            Action::ManageFolder,
-            &site,
-            kind_of(&found),
-            false,
-        );
-        if manages.is_allow() {
-            return Ok(live
-                .ports
-                .storage
-                .space(live.permit::<p::Space>(&site))
-                .await?);
-        }
-        Ok(FIXED_SPACE)
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod admin;
 mod announce;
+mod attributes;
 mod audit;
 mod connection;
 mod entry;
@@ -26,6 +27,7 @@ mod registry;
 mod session;
 mod storage;
 mod store;
+mod writer;
 
 pub use announce::{Change, Cut, CutReason, CutReport, CutTarget, Unannounced};
 pub use audit::{AuditEvent, AuditKind, AuditOutcome, AuditStore, IntentId};

@@ -18,6 +18,7 @@ use crate::entry::{Standing, counts_as_second, entry_lost};
 use crate::gate::Ports;
 use crate::own::OwnList;
 use crate::registry::Registered;
+use crate::writer::OpenUploads;
 use crate::{
     AuditEvent, AuditKind, AuditOutcome, EndReason, FileIdentity, FsError, LoadedView, Permit,
 };
@@ -47,6 +48,8 @@ pub(crate) struct Live {
     pub(crate) name: AccountName,
     pub(crate) own: Arc<OwnList>,
     pub(crate) open_files: Arc<AtomicU64>,
+    /// The session's open uploads, for clients that know a file by its name only.
+    pub(crate) uploads: OpenUploads,
     pub(crate) cut_epoch: i64,
     second: SecondFactor,
     present: RwLock<Arc<Present>>,
@@ -87,6 +90,7 @@ impl Live {
             name: admitted.name,
             own: admitted.own,
             open_files: admitted.open_files,
+            uploads: OpenUploads::default(),
             cut_epoch: admitted.cut_epoch,
             second: admitted.second,
             present: RwLock::new(Arc::new(Present { loaded, stamp })),

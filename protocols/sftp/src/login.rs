@@ -189,6 +189,7 @@ impl Login {
         }
         let asked = std::mem::replace(&mut self.asked, Asked::Nothing);
         let Some(answer) = answer else {
+            self.attempt.begin(user).await;
             return self.first_prompt();
         };
         let credential = match asked {

@@ -151,6 +151,17 @@ impl AuthnAttempt {
         }
     }
 
+    /// Begins a login of `user` that has no credential yet, so that a cut of the account finds it
+    /// too (rule C5). Tells nobody whether the account exists.
+    pub async fn begin(&mut self, user: &str) {
+        self.bind(user);
+        if self.announced.is_none()
+            && let Err(error) = self.load().await
+        {
+            tracing::error!(%error, "a name could not be looked up");
+        }
+    }
+
     /// Takes one credential for `user`; another name than before starts over (rule L6).
     ///
     /// After a proven key, a wrong code leaves the key proven: [`expects_code`](Self::expects_code)

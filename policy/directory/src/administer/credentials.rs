@@ -65,9 +65,10 @@ impl Making<'_> {
         }
         // Rule F2: an administrator's act vouches for the key of an SSO account.
         let vouched = account.provider.is_some();
-        credentials::add_key(self.tx, account.id, self.version, &key, vouched).await?;
+        let id = credentials::add_key(self.tx, account.id, self.version, &key, vouched).await?;
         let done = self.credential_changed(&account, None).await?;
         Ok(done
+            .with("id", json!(id))
             .with("fingerprint", json!(key.fingerprint))
             .with("algorithm", json!(key.algorithm))
             .detail(format!("{} {}", key.algorithm, key.fingerprint)))

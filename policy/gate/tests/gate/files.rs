@@ -504,3 +504,49 @@ async fn removing_a_partial_removes_no_file() {
     );
     assert_eq!(get(&bo.fs(), "/a").await.unwrap(), b"theirs");
 }
+
+// sshfs sets times and mode by name, before it closes the file.
+#[tokio::test]
+async fn attributes_set_by_name_reach_the_open_upload() {
+    for level in [
+        AccessLevel::Full,
+        AccessLevel::ReadWrite,
+        AccessLevel::Write,
+    ] {
+        let site = Site::new(&[("/", level, true)]);
+        let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
+        let fs = ana.fs();
+        let when = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let times = NewAttributes {
+            times: Some((when, when)),
+            ..NewAttributes::default()
+        };
+        // Twice: a new file, then one that stands there.
+        for bytes in [b"one", b"two"] {
+            let file = fs.open(&path("/a"), WRITE).await.unwrap();
+            file.write_at(0, bytes).await.unwrap();
+            fs.set_attributes(&path("/a"), times).await.unwrap();
+            file.close().await.unwrap();
+            let shown = bo.fs().stat(&path("/a")).await.unwrap();
+            assert_eq!((shown.size, shown.modified), (3, when), "{level}");
+        }
+    }
+}
+
+// A fence must not be told from a folder that does not exist.
+#[tokio::test]
+async fn new_names_in_hidden_and_in_missing_folders_are_refused_alike() {
+    let site = filled(&[("/in", AccessLevel::Read, true)]).await;
+    site.policy.edit(ANA, |ana| ana.fences = vec!["/in/sub"]);
+    let session = site.login(ANA).await;
+    let fs = session.fs();
+    for folder in ["/in/sub", "/in/nosuch"] {
+        let new = path(&format!("{folder}/new"));
+        assert_eq!(fs.make_dir(&new).await, Err(FsError::NotFound), "{folder}");
+        assert_eq!(
+            fs.open(&new, WRITE).await.err(),
+            Some(FsError::NotFound),
+            "{folder}"
+        );
+    }
+}
