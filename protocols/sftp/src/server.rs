@@ -35,7 +35,7 @@ const MAX_READY: usize = 1024 * 1024;
 /// With more bytes than this waiting for a driver, the session waits too, and so does the client.
 const INPUT_SOFT: usize = 1024 * 1024;
 /// With more bytes than this waiting, the client floods the channel, which is closed.
-const INPUT_HARD: usize = 8 * 1024 * 1024;
+const INPUT_HARD: usize = 4 * 1024 * 1024;
 
 /// The session, from within its task.
 pub(crate) trait Sink {
