@@ -70,6 +70,17 @@ impl FolderSyncs {
         Ok(())
     }
 
+    /// Keeps the syncs of a folder waiting until `askers` wait for one.
+    #[cfg(test)]
+    pub(crate) async fn gather(&self, folder: FileIdentity, askers: u64) {
+        let waiting = self.join(folder);
+        let turn = waiting.folder.turn.acquire().await;
+        while waiting.folder.asked.load(Ordering::Acquire) < askers {
+            tokio::task::yield_now().await;
+        }
+        drop(turn);
+    }
+
     /// Whether the list is empty.
     #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {

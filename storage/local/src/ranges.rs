@@ -36,9 +36,13 @@ impl Ranges {
         self.list.len()
     }
 
-    /// Splits `[start, end)` into parts and whether each was written, in order.
+    /// Splits `[start, end)` into parts and whether each was written, in order; none where it is
+    /// empty.
     pub(crate) fn parts(&self, start: u64, end: u64) -> Vec<(u64, u64, bool)> {
         let mut parts = Vec::new();
+        if start >= end {
+            return parts;
+        }
         let mut at = start;
         let from = self.list.partition_point(|range| range.1 <= start);
         for &(first, last) in self.list.get(from..).unwrap_or_default() {
