@@ -249,7 +249,7 @@ fn looks_like_data(folder: &OwnedFd) -> Result<bool, Failure> {
     let known = |name: &&str| {
         rustix::fs::statat(folder, *name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
     };
-    if MARKS.iter().any(|name| known(name)) {
+    if MARKS.iter().any(known) {
         return Ok(true);
     }
     let entries = rustix::fs::Dir::read_from(folder).context("cannot list the data folder")?;
