@@ -19,6 +19,7 @@ mod keys;
 mod login;
 mod longname;
 mod ops;
+mod outbox;
 mod quirks;
 mod replies;
 mod server;

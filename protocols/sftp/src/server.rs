@@ -13,9 +13,7 @@
 //! INVARIANT: the engine is in one place; whoever puts it back looks for new bytes under the same
 //! lock, so that none is forgotten. Replies leave in the order in which they were made.
 
-use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,12 +24,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::engine::{Broken, Engine, Room, Run};
+use crate::outbox::{MAX_READY, Outbox};
 use crate::tree::Tree;
 
 /// An operation that lasts longer leaves the session's task, so that other channels go on.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// At most this much reply is ready for one channel at a time, and made in one call.
-const MAX_READY: usize = 1024 * 1024;
 /// With more bytes than this waiting for a driver, the session waits too, and so does the client.
 const INPUT_SOFT: usize = 1024 * 1024;
 /// With more bytes than this waiting, the client floods the channel, which is closed.
@@ -73,7 +70,6 @@ struct Shared<T: Tree, W: Wire> {
     taken: Notify,
     /// The channel or its connection is gone.
     gone: CancellationToken,
-    dispatched: Arc<AtomicU64>,
     wire: W,
     tasks: TaskTracker,
 }
@@ -84,18 +80,13 @@ struct Slot<T: Tree> {
     /// What came while a driver had the engine.
     inbox: BytesMut,
     /// Replies that wait for window or for the session.
-    outbox: VecDeque<Bytes>,
-    outbox_len: usize,
+    outbox: Outbox,
     /// The engine at home waits for room.
     starved: bool,
     flushing: bool,
     /// The client has sent its last byte.
     eof: bool,
     ended: bool,
-    /// The client's window in all, from the beginning; `None` until it is known.
-    granted: Option<u64>,
-    /// Bytes handed to the session, from the beginning.
-    sent: u64,
 }
 
 /// What a driver does next.
@@ -108,70 +99,7 @@ enum Drive<T: Tree> {
     Broken,
 }
 
-/// Channel data that counts itself when the session has taken it in.
-struct Counted {
-    bytes: Bytes,
-    dispatched: Arc<AtomicU64>,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.dispatched
-            .fetch_add(self.bytes.len() as u64, Ordering::AcqRel);
-    }
-}
-
 impl<T: Tree> Slot<T> {
-    /// How much may leave now. Until the window is known, the session's own count is relied on.
-    fn window(&self) -> usize {
-        let window = self
-            .granted
-            .map(|granted| granted.saturating_sub(self.sent));
-        window.map_or(MAX_READY, |window| {
-            usize::try_from(window).unwrap_or(MAX_READY)
-        })
-    }
-
-    fn room(&self) -> Room {
-        let free = self.window().min(MAX_READY).saturating_sub(self.outbox_len);
-        Room {
-            free,
-            backlog: self.outbox_len,
-        }
-    }
-
-    fn keep_replies(&mut self, engine: &mut Engine<T>) {
-        for bytes in engine.replies.take() {
-            self.outbox_len += bytes.len();
-            self.outbox.push_back(bytes);
-        }
-    }
-
-    /// The next piece that fits the window.
-    fn next_piece(&mut self, dispatched: &Arc<AtomicU64>) -> Option<Bytes> {
-        let window = self.window();
-        if window == 0 {
-            return None;
-        }
-        let mut bytes = self.outbox.pop_front()?;
-        if bytes.len() > window {
-            let rest = bytes.split_off(window);
-            self.outbox.push_front(rest);
-        }
-        self.outbox_len -= bytes.len();
-        self.sent += bytes.len() as u64;
-        Some(Bytes::from_owner(Counted {
-            bytes,
-            dispatched: Arc::clone(dispatched),
-        }))
-    }
-
     /// Everything is answered and gone, and the client will not ask again.
     fn is_over(&self) -> bool {
         let idle = self.engine.is_some() && !self.starved;
@@ -198,21 +126,17 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         let slot = Slot {
             engine: Some(Box::new(engine)),
             inbox: BytesMut::new(),
-            outbox: VecDeque::new(),
-            outbox_len: 0,
+            outbox: Outbox::new(),
             starved: false,
             flushing: false,
             eof: false,
             ended: false,
-            granted: None,
-            sent: 0,
         };
         let shared = Shared {
             slot: Mutex::new(slot),
             arrived: Notify::new(),
             taken: Notify::new(),
             gone: gone.child_token(),
-            dispatched: Arc::new(AtomicU64::new(0)),
             wire,
             tasks,
         };
@@ -266,15 +190,7 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         left: u32,
         sink: &mut impl Sink,
     ) -> Result<Verdict, Broken> {
-        {
-            let mut slot = self.lock();
-            let dispatched = self.shared.dispatched.load(Ordering::Acquire);
-            // With pieces in the session's own queue before the window is known, they may have left
-            // in part, and the count says nothing.
-            if slot.granted.is_some() || dispatched == slot.sent {
-                slot.granted = Some(dispatched + u64::from(left));
-            }
-        }
+        self.lock().outbox.adjusted(left);
         self.go_on(sink).await
     }
 
@@ -293,7 +209,6 @@ impl<T: Tree, W: Wire> Channel<T, W> {
             let mut slot = self.lock();
             slot.ended = true;
             slot.outbox.clear();
-            slot.outbox_len = 0;
             slot.engine.take()
         };
         if let Some(engine) = engine {
@@ -337,7 +252,7 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         let engine = {
             let mut slot = self.lock();
             self.send_directly(&mut slot, sink);
-            if slot.starved && slot.room().free > 0 {
+            if slot.starved && slot.outbox.room().free > 0 {
                 slot.engine.take()
             } else {
                 None
@@ -357,20 +272,20 @@ impl<T: Tree, W: Wire> Channel<T, W> {
     ) -> Result<Verdict, Broken> {
         let mut made = 0;
         loop {
-            let room = self.lock().room();
+            let room = self.lock().outbox.room();
             let run = poll_fn(|cx| poll_some(&mut engine, cx, room));
             // `None` and a time-out are the same: something lasts.
             let run = tokio::time::timeout(PATIENCE, run).await.ok().flatten();
             made += engine.replies.len();
             let mut slot = self.lock();
-            slot.keep_replies(&mut engine);
+            slot.outbox.extend(engine.replies.take());
             self.send_directly(&mut slot, sink);
             match run {
                 Some(Ok(Run::Idle)) => {
                     self.bring_home(&mut slot, engine, false);
                     break;
                 }
-                Some(Ok(Run::Full)) if slot.room().free == 0 => {
+                Some(Ok(Run::Full)) if slot.outbox.room().free == 0 => {
                     self.bring_home(&mut slot, engine, true);
                     break;
                 }
@@ -400,9 +315,8 @@ impl<T: Tree, W: Wire> Channel<T, W> {
 
     /// Sends in the session's task what the window allows, if nothing sent before is still queued.
     fn send_directly(&self, slot: &mut Slot<T>, sink: &mut impl Sink) {
-        let dispatched = &self.shared.dispatched;
-        while !slot.flushing && dispatched.load(Ordering::Acquire) == slot.sent {
-            let Some(piece) = slot.next_piece(dispatched) else {
+        while !slot.flushing && slot.outbox.is_dispatched() {
+            let Some(piece) = slot.outbox.next_piece() else {
                 return;
             };
             sink.send(piece);
@@ -421,7 +335,7 @@ impl<T: Tree, W: Wire> Channel<T, W> {
     }
 
     fn flush_later(&self, slot: &mut Slot<T>) {
-        if !slot.flushing && !slot.outbox.is_empty() && slot.window() > 0 && !slot.ended {
+        if !slot.flushing && slot.outbox.may_leave() && !slot.ended {
             slot.flushing = true;
             self.shared.tasks.spawn(self.clone().flusher());
         }
@@ -435,11 +349,11 @@ impl<T: Tree, W: Wire> Channel<T, W> {
                 let piece = if slot.ended {
                     None
                 } else {
-                    slot.next_piece(&self.shared.dispatched)
+                    slot.outbox.next_piece()
                 };
                 slot.flushing = piece.is_some();
                 if slot.starved
-                    && slot.room().free > 0
+                    && slot.outbox.room().free > 0
                     && let Some(engine) = slot.engine.take()
                 {
                     slot.starved = false;
@@ -481,7 +395,7 @@ impl<T: Tree, W: Wire> Channel<T, W> {
                 if engine.wants_input() {
                     self.take_inbox(&mut slot, &mut engine);
                 }
-                slot.room()
+                slot.outbox.room()
             };
             let run = poll_fn(|cx| poll_some(&mut engine, cx, room));
             let run = tokio::select! {
@@ -509,12 +423,12 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         run: Option<Result<Run, Broken>>,
     ) -> Drive<T> {
         let mut slot = self.lock();
-        slot.keep_replies(&mut engine);
+        slot.outbox.extend(engine.replies.take());
         self.flush_later(&mut slot);
         match run {
             None => Drive::On(engine),
             Some(Ok(Run::Idle)) if !slot.inbox.is_empty() => Drive::On(engine),
-            Some(Ok(Run::Full)) if slot.room().free > 0 => Drive::On(engine),
+            Some(Ok(Run::Full)) if slot.outbox.room().free > 0 => Drive::On(engine),
             Some(Ok(run)) => {
                 self.take_inbox(&mut slot, &mut engine);
                 self.bring_home(&mut slot, engine, run == Run::Full);
