@@ -286,6 +286,15 @@ fn a_root_that_holds_the_data_folder_is_refused() {
 
 // rule P2
 #[test]
+fn serve_warns_until_there_is_a_break_glass_administrator() {
+    let mut demo = Demo::serve("");
+    let warned = || demo.log().contains("break-glass");
+    crate::harness::eventually(Duration::from_secs(5), "the warning", warned);
+    assert!(demo.lives());
+}
+
+// rule P2
+#[test]
 fn setup_makes_the_break_glass_administrator_once() {
     use std::io::{BufRead, Write};
     let folder = tempfile::tempdir().unwrap();

@@ -64,6 +64,28 @@ fn a_read_only_administrator_reads_no_file_without_a_grant() {
 }
 
 #[test]
+fn the_root_view_is_visible_as_the_root_is_and_grants_nothing() {
+    let principal = Principal {
+        id: AccountId(1),
+        name: AccountName::parse("ana").unwrap(),
+        groups: Vec::new(),
+    };
+    let jailed = AccessView::builder(principal)
+        .protocols(ProtocolSet::ALL)
+        .root(path("/a/b"))
+        .build();
+    let may = |action, at: &str, kind| {
+        let place = path(at);
+        let request = AccessRequest::new(action, &place, kind, Protocol::Sftp);
+        decide(&jailed, &request).is_allow()
+    };
+    use PlaceKind::{File, Folder, NewFile};
+    assert!(may(Action::List, "/a/b", Folder) && may(Action::Stat, "/a/b", Folder));
+    assert!(!may(Action::List, "/a", Folder) && !may(Action::List, "/a/b/c", Folder));
+    assert!(!may(Action::Read, "/a/b/f", File) && !may(Action::Create, "/a/b/f", NewFile));
+}
+
+#[test]
 fn a_protocol_set_survives_storage() {
     for bits in 0..=u8::MAX {
         let set = ProtocolSet::from_bits(bits);
