@@ -1,6 +1,11 @@
 //! What certain clients do that the draft does not say, each with the client's name.
 //!
 //! Owns the exceptions, so that everything else reads like the draft. Knows nothing of policy.
+//!
+//! One oddity cannot be met here: paramiko's `Transport` asks for the service `ssh-userauth` anew
+//! before every further login attempt, and russh 0.65 answers the first time only. A login by
+//! paramiko that takes a second attempt (a wrong first key, a key and then a code) therefore waits
+//! until paramiko gives up; its `ServiceRequestingTransport` asks once and works.
 
 use portcullis_gate::{NewAttributes, OpenOptions};
 
