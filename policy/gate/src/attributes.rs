@@ -5,6 +5,7 @@ use portcullis_model::{Action, PlaceKind, VirtualPath, is_visible};
 use crate::fs::{AuthorizedFs, Found, kind_of};
 use crate::live::Present;
 use crate::permits as p;
+use crate::writer::Writer;
 use crate::{AuditOutcome, EntryKind, FsError, Metadata, NewAttributes, Space};
 
 /// What `statvfs` answers where the truth is not for this principal (rule D4): 1 PiB, all free.
@@ -29,23 +30,9 @@ impl AuthorizedFs {
         let present = live.present().await?;
         let site = self.site_path(&present, path)?;
         if let Some(upload) = live.uploads.at(&site) {
-            if attributes.size.is_some() {
-                live.check(
-                    &present,
-                    Action::Overwrite,
-                    &site,
-                    PlaceKind::File,
-                    upload.own,
-                )?;
-            }
-            live.check(
-                &present,
-                Action::SetAttr,
-                &site,
-                PlaceKind::File,
-                upload.own,
-            )?;
-            return upload.set_attributes(attributes).await;
+            return self
+                .set_on_upload(&present, &site, &upload, attributes)
+                .await;
         }
         let metadata = match self.find(&present, &site).await? {
             Found::Nothing if attributes.size.is_some() => {
@@ -76,27 +63,51 @@ impl AuthorizedFs {
             Ok(())
         };
         decide(&present)?;
-        live.change(
-            live.event("set_attributes", AuditOutcome::Intent, &site),
-            async {
-                let present = live.present().await?;
-                decide(&present)?;
-                let storage = &live.ports.storage;
-                if attributes.size.is_some() {
-                    let file = storage.open_modify(live.permit::<p::Modify>(&site)).await?;
-                    if file.metadata().await?.identity != metadata.identity {
-                        return Err(FsError::Conflict);
-                    }
-                    file.set_attributes(attributes).await?;
-                } else {
-                    storage
-                        .set_attributes(live.permit(&site), attributes)
-                        .await?;
-                }
-                Ok(())
-            },
-        )
+        let event = live.event("set_attributes", AuditOutcome::Intent, &site);
+        live.change(event, async {
+            decide(&*live.present().await?)?;
+            self.store_attributes(&site, &metadata, attributes).await
+        })
         .await
+    }
+
+    async fn store_attributes(
+        &self,
+        site: &VirtualPath,
+        metadata: &Metadata,
+        attributes: NewAttributes,
+    ) -> Result<(), FsError> {
+        let storage = &self.live.ports.storage;
+        if attributes.size.is_none() {
+            let permit = self.live.permit::<p::SetAttributes>(site);
+            return Ok(storage.set_attributes(permit, attributes).await?);
+        }
+        let file = storage
+            .open_modify(self.live.permit::<p::Modify>(site))
+            .await?;
+        if file.metadata().await?.identity != metadata.identity {
+            return Err(FsError::Conflict);
+        }
+        Ok(file.set_attributes(attributes).await?)
+    }
+
+    /// The file is being uploaded by this session; it gets its attributes with its name.
+    async fn set_on_upload(
+        &self,
+        present: &Present,
+        site: &VirtualPath,
+        upload: &Writer,
+        attributes: NewAttributes,
+    ) -> Result<(), FsError> {
+        let check = |action| {
+            self.live
+                .check(present, action, site, PlaceKind::File, upload.own)
+        };
+        if attributes.size.is_some() {
+            check(Action::Overwrite)?;
+        }
+        check(Action::SetAttr)?;
+        upload.set_attributes(attributes).await
     }
 
     /// `SetAttr`, and its one addition (rule U7): on a folder that this session made it is accepted

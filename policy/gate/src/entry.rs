@@ -35,20 +35,14 @@ impl Ports {
         let now = self.clock.now();
         let protocol = connection.protocol();
         let peer = connection.peer().ip();
-        let request = AdmissionRequest {
-            proof,
-            protocol,
-            peer,
-            now,
-        };
-        let loaded = match self.policy.admit(request).await {
-            Ok(AdmissionAnswer::Admitted(loaded)) => loaded,
-            Ok(AdmissionAnswer::Refused(reason)) => return Err(reason),
-            Err(error) => {
-                tracing::error!(%error, "an admission could not be decided");
-                return Err(RefusalReason::Unavailable);
-            }
-        };
+        let loaded = self
+            .ask_admission(AdmissionRequest {
+                proof,
+                protocol,
+                peer,
+                now,
+            })
+            .await?;
         self.check_entry(proof, protocol, &loaded).await?;
         let groups = loaded
             .view
@@ -92,6 +86,20 @@ impl Ports {
         ));
         self.audit.record(event, None);
         Ok(live)
+    }
+
+    async fn ask_admission(
+        &self,
+        request: AdmissionRequest<'_>,
+    ) -> Result<LoadedView, RefusalReason> {
+        match self.policy.admit(request).await {
+            Ok(AdmissionAnswer::Admitted(loaded)) => Ok(loaded),
+            Ok(AdmissionAnswer::Refused(reason)) => Err(reason),
+            Err(error) => {
+                tracing::error!(%error, "an admission could not be decided");
+                Err(RefusalReason::Unavailable)
+            }
+        }
     }
 
     async fn check_entry(

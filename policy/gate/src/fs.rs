@@ -303,13 +303,13 @@ impl AuthorizedFs {
         let Err(error) = self.live.check(present, action, site, kind, false) else {
             return Ok(());
         };
-        if error == FsError::PermissionDenied
-            && let Some(folder) = site.parent()
-            && !matches!(self.find(present, &folder).await?, Found::Entry(metadata) if metadata.kind == EntryKind::Folder)
-        {
-            return Err(FsError::NotFound);
+        let Some(folder) = site.parent().filter(|_| error == FsError::PermissionDenied) else {
+            return Err(error);
+        };
+        match self.find(present, &folder).await? {
+            Found::Entry(there) if there.kind == EntryKind::Folder => Err(error),
+            _ => Err(FsError::NotFound),
         }
-        Err(error)
     }
 
     /// Something stands where a new name is wanted. Only who may know of it hears so.

@@ -15,7 +15,8 @@ pub enum NameError {
     TooLong,
     /// A control or format character (they can make two names look alike), `/`, `\` or `:`.
     #[error(
-        "the name holds a character that names may not have: a control or format character, / \\ or :"
+        "the name holds a character that names may not have: a control or format character, \
+         / \\ or :"
     )]
     Character,
     /// `.`, `..`, or white space at an end.
