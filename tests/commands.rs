@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Demo, portcullis, run};
+use crate::harness::{Demo, binary, portcullis, run};
 
 #[test]
 fn policy_eval_agrees_with_every_fixture() {
@@ -30,7 +30,7 @@ fn policy_eval_agrees_with_every_fixture() {
 #[test]
 fn policy_eval_says_what_is_wrong_with_a_fixture() {
     let eval = |text: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let mut command = Command::new(binary());
         run(
             command.args(["policy", "eval", "-"]),
             text.as_bytes(),
@@ -152,6 +152,32 @@ fn errors_say_what_happened_to_what_and_what_next() {
     }
 }
 
+// CVE-2026-42167: names are parameters, never parts of a statement.
+#[test]
+fn names_with_quotes_are_only_names() {
+    let demo = Demo::start();
+    for name in [
+        "o'brien",
+        "x'; drop table accounts; --",
+        "a\"b",
+        "%{user}",
+        "a' or '1'='1",
+        "$(id)",
+    ] {
+        demo.cli(&["user", "add", name]).must();
+        demo.cli(&["group", "add", name]).must();
+        demo.cli(&["member", "add", name, name]).must();
+        demo.cli(&["grant", "add", "/handbook", "list", "--user", name])
+            .must();
+        let shown = demo.json(&["user", "show", name]).to_string();
+        assert!(shown.contains(&json!(name).to_string()), "{shown}");
+        demo.cli(&["user", "disable", name]).must();
+        demo.cli(&["user", "delete", name]).must();
+        demo.cli(&["group", "delete", name]).must();
+    }
+    assert!(demo.cli(&["user", "list"]).must().out.contains("partner"));
+}
+
 #[test]
 fn explain_gives_reasons() {
     let demo = Demo::start();
@@ -270,7 +296,7 @@ fn a_root_that_holds_the_data_folder_is_refused() {
             root.display().to_string()
         );
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let mut command = Command::new(binary());
         let told = run(
             command.args(["serve", "--data", &path]),
             b"",
@@ -299,7 +325,7 @@ fn setup_makes_the_break_glass_administrator_once() {
     use std::io::{BufRead, Write};
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data").display().to_string();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+    let mut child = Command::new(binary())
         .args(["setup", "--stdin", "--json", "--data", &data])
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())

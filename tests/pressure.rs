@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::harness::{Demo, Login, Ssh, login_key};
 
-fn open_files_limit() {
+/// Lets this process open as many files as the host allows.
+pub fn open_files_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(

@@ -30,6 +30,7 @@ async fn transfer(ssh: &Ssh, path: &str) -> tokio::task::JoinHandle<()> {
 // rule C6
 #[tokio::test(flavor = "multi_thread")]
 async fn the_cut_of_rule_c6() {
+    crate::pressure::open_files_limit();
     let sessions = setting("CUT_SESSIONS", 60);
     let leavers = setting("CUT_LEAVERS", 10);
     let transfers = setting("CUT_TRANSFERS", 6);

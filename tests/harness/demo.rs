@@ -11,7 +11,10 @@ use tempfile::TempDir;
 
 use super::{Finished, code_at, eventually, run, unix_now};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_portcullis");
+/// The binary: the one that was built with the tests, or the one that a benchmark names.
+pub fn binary() -> String {
+    std::env::var("PORTCULLIS").unwrap_or_else(|_| env!("CARGO_BIN_EXE_portcullis").to_owned())
+}
 
 #[derive(Debug, Deserialize)]
 struct Ready {
@@ -101,7 +104,7 @@ impl Demo {
             .append(true)
             .open(folder.path().join("log"))
             .unwrap();
-        let mut child = Command::new(BINARY)
+        let mut child = Command::new(binary())
             .args(["demo", "--data"])
             .arg(folder.path().join("data"))
             .arg("--ready-file")
@@ -148,7 +151,7 @@ impl Demo {
         let settings = format!("[sftp]\nlisten = \"127.0.0.1:{port}\"\n[limits]\n{limits}\n");
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
-        let child = Command::new(BINARY)
+        let child = Command::new(binary())
             .args(["serve", "--data", &place])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -256,7 +259,7 @@ impl Demo {
 
     /// Runs a command of the binary with something on its standard input.
     pub fn cli_with(&self, arguments: &[&str], input: &[u8]) -> Finished {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.args(arguments).arg("--data").arg(self.data());
         run(&mut command, input, Duration::from_secs(60))
     }
@@ -304,7 +307,7 @@ impl Drop for Demo {
 /// Runs the binary without any demo.
 pub fn portcullis(arguments: &[&str]) -> Finished {
     run(
-        Command::new(BINARY).args(arguments),
+        Command::new(binary()).args(arguments),
         b"",
         Duration::from_secs(60),
     )

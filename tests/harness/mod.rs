@@ -8,7 +8,7 @@ mod totp;
 pub mod wire;
 
 pub use command::{Finished, run, which};
-pub use demo::{Account, Demo, portcullis};
+pub use demo::{Account, Demo, binary, portcullis};
 pub use site::random_bytes;
 pub use ssh::{Login, Ssh, login, login_key, login_password};
 pub use totp::code_at;

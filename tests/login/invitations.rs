@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Demo, Login, Ssh, code_at, unix_now};
+use crate::harness::{Demo, Login, Ssh, binary, code_at, unix_now};
 
 fn invite(demo: &Demo, name: &str) -> String {
     demo.json(&["user", "invite", name])["token"]
@@ -85,7 +85,7 @@ async fn an_invitation_is_redeemed_on_the_host() {
     let demo = Demo::start();
     demo.cli(&["user", "add", "nina"]).must();
     let token = invite(&demo, "nina");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+    let mut child = Command::new(binary())
         .args(["invite", "accept", "--stdin", "--json", "--data"])
         .arg(demo.data())
         .stdin(Stdio::piped())
