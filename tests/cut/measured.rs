@@ -1,7 +1,7 @@
 //! The measurement of rule C6: many sessions open, some transferring, one account leaves.
 //!
 //! As a test it is small. tests/bench/run sets CUT_SESSIONS=1000, CUT_TRANSFERS=50,
-//! CUT_LEAVERS=100 and CUT_ROUNDS=50, and builds for release.
+//! CUT_LEAVERS=100 and CUT_ROUNDS=50, and names a release binary.
 
 use std::time::Duration;
 
