@@ -196,6 +196,15 @@ impl Gate {
         actor: Actor,
         change: AdminChange,
     ) -> Result<(AdminOutcome, CutReport), AdminError> {
+        if let AdminChange::SessionEnd { session } = &change
+            && !self.sessions().iter().any(|open| open.id == *session)
+        {
+            return Err(AdminError::NotFound {
+                kind: "session",
+                name: session.to_string(),
+                list: "session list",
+            });
+        }
         let ports = self.ports.clone();
         let task = tokio::spawn(async move {
             let unannounced = ports.policy.administer(&actor, change).await?;

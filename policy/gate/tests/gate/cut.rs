@@ -231,3 +231,15 @@ async fn a_cancelled_caller_still_cuts() {
     }
     assert!(!session.is_live());
 }
+
+#[tokio::test]
+async fn ending_a_session_that_is_not_open_is_refused() {
+    let site = Site::new(&[]);
+    let session = portcullis_model::SessionId(999_999);
+    let actor = portcullis_gate::admin::Actor::CommandLine { uid: 0 };
+    let ended = site
+        .gate
+        .administer(actor, AdminChange::SessionEnd { session })
+        .await;
+    assert!(ended.is_err_and(|error| error.to_string().contains("999999")));
+}
