@@ -11,7 +11,6 @@ mod access;
 mod accounts;
 mod admission;
 mod audit;
-mod bench;
 mod crash;
 mod credentials;
 mod folders;
