@@ -4,6 +4,7 @@
 //! rule of policy.
 //! INVARIANT: nothing listens before everything is open; a half-configured gateway does not start.
 
+mod descriptors;
 mod gateway;
 mod hostkeys;
 mod no_storage;

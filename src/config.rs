@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use limits::{Limits, count, count32};
+pub use limits::{DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 pub use template::commented;
 
 use limits::RawLimits;
@@ -351,6 +351,21 @@ mod tests {
         let lines: Vec<_> = problems.iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [Some(2), Some(4)]);
         assert!(problems[0].message.contains("from 1 to"), "{}", problems[0]);
+    }
+
+    #[test]
+    fn open_files_follow_from_the_descriptors_that_the_host_gives() {
+        let open = |text: &str, descriptors| {
+            let config = Config::parse(&format!("[limits]\n{text}\n")).unwrap();
+            let open = config.limits.open(descriptors);
+            (open.all, open.of_account)
+        };
+        let left = (1_048_576 - 12_000 - 1024) / 4;
+        assert_eq!(open("", 1_048_576), (left, left / 8));
+        assert_eq!(open("", 4096), (256, 32), "a host that gives few");
+        assert_eq!(open("", 0), (1, 1), "never none");
+        assert_eq!(open("open_files = 800", 4096), (800, 100));
+        assert_eq!(open("open_files_per_account = 9", 4096), (256, 9));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::harness::wire::{Body, FAILURE, OK, READ, Reply, Sftp, string_at};
 use crate::harness::{Demo, Login, Ssh, login_key};
 
 /// Lets this process open as many files as the host allows.
@@ -120,6 +121,74 @@ async fn sessions_of_one_account_can_be_bounded() {
             == 2
     });
     login_key(&demo, &account).await;
+}
+
+/// Opens one file until the gateway refuses; answers the handles and the refusal.
+async fn open_until_refused(sftp: &mut Sftp, path: &str) -> (Vec<Vec<u8>>, Reply) {
+    let mut handles = Vec::new();
+    let open = Body::new().text(path).u32(READ).u32(0);
+    loop {
+        let reply = sftp.request(3, &open).await.unwrap();
+        if reply.kind != 102 {
+            return (handles, reply);
+        }
+        handles.push(string_at(&reply.body, 0).0.to_vec());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_files_of_one_account_are_bounded_over_its_connections() {
+    open_files_limit();
+    let demo = Demo::serve("open_files = 4000\nopen_files_per_account = 2500");
+    let (greedy, folder) = demo.add_worker("greedy");
+    let (modest, other) = demo.add_worker("modest");
+    let file = format!("{folder}/f");
+    demo.make_file(&file, "x");
+    demo.make_file(&format!("{other}/f"), "y");
+    let (mut open, mut connections) = (Vec::new(), Vec::new());
+    let mut refused = None;
+    // Each channel has a bound of its own, 1,024: two connections with two channels pass ours.
+    for _ in 0..2 {
+        let ssh = login_key(&demo, &greedy).await;
+        for _ in 0..2 {
+            let mut sftp = ssh.sftp().await.unwrap();
+            let (handles, refusal) = open_until_refused(&mut sftp, &file).await;
+            open.push((handles, sftp));
+            refused = Some(refusal);
+        }
+        connections.push(ssh);
+    }
+    let count: usize = open.iter().map(|(handles, _)| handles.len()).sum();
+    assert_eq!(count, 2500);
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), FAILURE);
+    assert_eq!(
+        refused.message(),
+        "too many open files for this account: close some"
+    );
+    let (_, sftp) = open.last_mut().unwrap();
+    assert_eq!(sftp.open_folder(&folder).await, Err(FAILURE));
+    assert!(sftp.stat(&file).await.is_ok(), "what opens nothing goes on");
+
+    let ssh = login_key(&demo, &modest).await;
+    let mut others = ssh.sftp().await.unwrap();
+    assert_eq!(others.get(&format!("{other}/f")).await.unwrap(), b"y");
+    assert_eq!(others.list(&other).await.unwrap(), ["f"]);
+
+    let (handles, mut kept) = open.swap_remove(0);
+    assert_eq!(kept.close(&handles[0]).await, OK);
+    assert!(kept.open(&file, READ).await.is_ok());
+    // Connections that are broken off give all of their handles back.
+    let sessions = demo.json(&["session", "list"]);
+    let of_greedy = sessions["sessions"].as_array().unwrap().iter();
+    for session in of_greedy.filter(|session| session["user"] == "greedy") {
+        demo.cli(&["session", "end", &session["id"].to_string()])
+            .must();
+    }
+    let ssh = login_key(&demo, &greedy).await;
+    let mut sftp = ssh.sftp().await.unwrap();
+    let (handles, _) = open_until_refused(&mut sftp, &file).await;
+    assert_eq!(handles.len(), 1024, "the bound of the channel");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,8 +14,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::offline::{gate_config, open_directory};
-use super::{hostkeys, make_default_root, open_storage, site_key};
-use crate::config::{Config, Limits, count, count32};
+use super::{descriptors, hostkeys, make_default_root, open_storage, site_key};
+use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
 use crate::data::{DataFolder, DataLock};
 use crate::failure::{Context as _, Failure};
@@ -50,7 +50,7 @@ impl Gateway {
         lock: DataLock,
         config: &Config,
     ) -> Result<Gateway, Failure> {
-        raise_open_files(&config.limits);
+        warn_of_few_descriptors(&config.limits, descriptors::raise());
         let key = site_key(&folder)?;
         let host_keys = hostkeys::host_keys(&folder)?;
         let lines = host_keys.public_lines();
@@ -199,25 +199,20 @@ fn misses_break_glass(findings: &serde_json::Value) -> bool {
     })
 }
 
-/// Each connection takes a socket, and open files take more: the soft limit of 1,024 that hosts
-/// usually give is raised to the hard one.
-fn raise_open_files(limits: &Limits) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let now = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: now.maximum,
-        maximum: now.maximum,
-    };
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() {
-        now.maximum
-    } else {
-        now.current
-    };
-    if current.is_some_and(|files| files < limits.connections.saturating_add(1024)) {
+/// Each connection takes a socket, and each open file up to four descriptors.
+fn warn_of_few_descriptors(limits: &Limits, descriptors: u64) {
+    let open_files = limits.open(descriptors).all;
+    let wanted = open_files
+        .saturating_mul(DESCRIPTORS_OF_FILE)
+        .saturating_add(limits.connections)
+        .saturating_add(DESCRIPTORS_ASIDE);
+    if descriptors < wanted {
         tracing::warn!(
-            files = current,
+            descriptors,
             connections = limits.connections,
-            "the host allows fewer open files than limits.connections may need"
+            open_files,
+            "the host allows fewer descriptors than limits.connections and limits.open_files may \
+             need"
         );
     }
 }

@@ -95,9 +95,12 @@ fn storage(folder: &DataFolder, config: &Config) -> Arc<dyn Storage> {
 }
 
 pub(super) fn gate_config(config: &Config) -> GateConfig {
+    let open = config.limits.open(super::descriptors::given());
     GateConfig {
         durability: durability(config),
         max_sessions: crate::config::count(config.limits.sessions),
+        max_open: crate::config::count(open.all),
+        max_open_of_account: crate::config::count(open.of_account),
         partial_life: config.limits.partial_life(),
     }
 }

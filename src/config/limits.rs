@@ -95,6 +95,13 @@ limits! {
     /// Open files and folders of one channel.
     handles = 1024, 1 ..= 100000, "handles",
         "files and folders that one channel may have open";
+    /// Open files and folders of all accounts together; 0 is what the host leaves room for.
+    open_files = 0, 0 ..= 10000000, "handles",
+        "files and folders that all accounts together may have open; 0 is what the host's \
+         descriptors leave room for";
+    /// Open files and folders of one account; 0 is an eighth of `open_files`.
+    open_files_per_account = 0, 0 ..= 10000000, "handles",
+        "files and folders that one account may have open; 0 is an eighth of open_files";
     /// How far a client may send ahead on one channel.
     window_kib = 2048, 64 ..= 65536, "KiB",
         "how far a client may send ahead on one channel; more serves distant clients better";
@@ -129,7 +136,37 @@ fn within(
     value
 }
 
+/// How many files and folders may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// In all.
+    pub all: u64,
+    /// By one account, over all its sessions.
+    pub of_account: u64,
+}
+
+/// The most descriptors that one open file takes: the reader, the staged file, the old version
+/// beneath it, and the hold on what stands at the target.
+pub const DESCRIPTORS_OF_FILE: u64 = 4;
+
+/// Descriptors for everything but connections and open files: the directory, the log, listeners,
+/// and handles that live as long as one operation.
+pub const DESCRIPTORS_ASIDE: u64 = 1024;
+
 impl Limits {
+    /// How many files may be open on a host that gives this process so many descriptors: what is
+    /// left beside the connections, but at least a quarter, because a host that gives few is not
+    /// meant for so many connections.
+    pub fn open(&self, descriptors: u64) -> OpenFiles {
+        let beside = self.connections.saturating_add(DESCRIPTORS_ASIDE);
+        let left = descriptors.saturating_sub(beside).max(descriptors / 4);
+        let all = set_or(self.open_files, left / DESCRIPTORS_OF_FILE);
+        OpenFiles {
+            all,
+            of_account: set_or(self.open_files_per_account, all / 8),
+        }
+    }
+
     /// [`login_seconds`](Self::login_seconds) as a duration.
     pub fn login(&self) -> Duration {
         Duration::from_secs(self.login_seconds)
@@ -149,6 +186,11 @@ impl Limits {
     pub fn grace(&self) -> Duration {
         Duration::from_secs(self.shutdown_seconds)
     }
+}
+
+/// A limit, or what it is where it is 0; at least 1.
+fn set_or(limit: u64, derived: u64) -> u64 {
+    if limit == 0 { derived.max(1) } else { limit }
 }
 
 /// A limit for an interface that counts in `usize`.

@@ -96,6 +96,12 @@ pub enum FsError {
     /// The file is larger than the volume can hold.
     #[error("the file is too large for the storage")]
     FileTooLarge,
+    /// The account has as many files and folders open as one may.
+    #[error("too many open files for this account: close some")]
+    TooManyOpen,
+    /// All accounts together have as many files and folders open as the gateway lets them.
+    #[error("too many open files on this gateway: try again later")]
+    GatewayFull,
     /// The handle was not opened for this.
     #[error("the handle was not opened for this")]
     WrongHandle,

@@ -12,7 +12,8 @@ use portcullis_model::{Action, PlaceKind, VirtualPath};
 use tokio::sync::OnceCell;
 
 use crate::intent::EarlyIntent;
-use crate::live::{Live, OpenFileCount, Present};
+use crate::live::{Live, Present};
+use crate::opened::Opened;
 use crate::permits as p;
 use crate::writer::{Sink, Writer};
 use crate::{
@@ -40,7 +41,8 @@ pub struct AuthorizedFile {
     /// The first error of a write: what was lost must not be published as if it were whole.
     broken: Mutex<Option<FsError>>,
     closed: AtomicBool,
-    _open: OpenFileCount,
+    /// Last, so that what it counts is closed before.
+    _opened: Opened,
 }
 
 /// What the handle was opened for.
@@ -78,9 +80,9 @@ impl AuthorizedFile {
         purpose: Purpose,
         reader: Option<Box<dyn OpenFile>>,
         writer: OnceCell<Arc<Writer>>,
+        opened: Opened,
     ) -> Self {
         AuthorizedFile {
-            _open: live.count_open(),
             live,
             site,
             options,
@@ -97,6 +99,7 @@ impl AuthorizedFile {
             written: AtomicU64::new(0),
             broken: Mutex::new(None),
             closed: AtomicBool::new(false),
+            _opened: opened,
         }
     }
 
@@ -107,6 +110,7 @@ impl AuthorizedFile {
         site: VirtualPath,
         own: bool,
     ) -> Result<Self, FsError> {
+        let opened = live.count_open()?;
         let reader = live
             .ports
             .storage
@@ -117,7 +121,8 @@ impl AuthorizedFile {
             ..OpenOptions::default()
         };
         let purpose = Purpose::Read { own };
-        let file = Self::build(live, site, options, purpose, Some(reader), OnceCell::new());
+        let (reader, writer) = (Some(reader), OnceCell::new());
+        let file = Self::build(live, site, options, purpose, reader, writer, opened);
         file.decide(present);
         Ok(file)
     }
@@ -130,6 +135,7 @@ impl AuthorizedFile {
         from: StageFrom,
         options: OpenOptions,
     ) -> Result<Self, FsError> {
+        let opened = live.count_open()?;
         let staged = live
             .ports
             .storage
@@ -143,7 +149,7 @@ impl AuthorizedFile {
         });
         live.uploads.add(&site, &writer);
         let writer = OnceCell::new_with(Some(writer));
-        let file = Self::build(live, site, options, Purpose::New, None, writer);
+        let file = Self::build(live, site, options, Purpose::New, None, writer, opened);
         file.decide(present);
         Ok(file)
     }
@@ -156,6 +162,7 @@ impl AuthorizedFile {
         metadata: Metadata,
         options: OpenOptions,
     ) -> Result<Self, FsError> {
+        let opened = live.count_open()?;
         let own = live.is_own(metadata.identity);
         let purpose = Purpose::Over {
             identity: metadata.identity,
@@ -174,7 +181,8 @@ impl AuthorizedFile {
         } else {
             None
         };
-        let file = Self::build(live, site, options, purpose, reader, OnceCell::new());
+        let writer = OnceCell::new();
+        let file = Self::build(live, site, options, purpose, reader, writer, opened);
         file.decide(present);
         if options.truncate {
             file.writer

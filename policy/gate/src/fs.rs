@@ -180,6 +180,7 @@ impl AuthorizedFs {
             }
             Found::Entry(_) => {
                 live.check(&present, Action::List, &site, PlaceKind::Folder, false)?;
+                let opened = live.count_open()?;
                 let inner = live
                     .ports
                     .storage
@@ -192,6 +193,7 @@ impl AuthorizedFs {
                     live: live.clone(),
                     folder: site,
                     inner,
+                    _opened: opened,
                 })
             }
         }

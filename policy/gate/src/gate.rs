@@ -17,6 +17,7 @@ use portcullis_model::{AccountId, AccountName, Protocol, SessionId, VirtualPath}
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::moving::Moving;
+use crate::opened::OpenCounts;
 use crate::own::OwnUploads;
 use crate::registry::{Ended, Registry};
 use crate::{
@@ -37,6 +38,10 @@ pub struct GateConfig {
     pub durability: Durability,
     /// At most this many sessions in all.
     pub max_sessions: usize,
+    /// At most this many open files and folders in all. Each takes up to four descriptors.
+    pub max_open: usize,
+    /// At most this many open files and folders of one account, over all its sessions.
+    pub max_open_of_account: usize,
     /// How long partial uploads are kept.
     pub partial_life: Duration,
 }
@@ -56,7 +61,7 @@ pub struct SessionSummary {
     pub peer: std::net::SocketAddr,
     /// Since when.
     pub since: SystemTime,
-    /// How many files are open.
+    /// How many files and folders are open.
     pub open_files: Arc<AtomicU64>,
 }
 
@@ -70,6 +75,7 @@ pub(crate) struct Ports {
     pub(crate) registry: Arc<Registry>,
     pub(crate) own: OwnUploads,
     pub(crate) moving: Moving,
+    pub(crate) open: Arc<OpenCounts>,
     pub(crate) site_key: SiteKey,
     /// Rises with every change applied; an admission that saw it move reloads its view.
     pub(crate) applied: AtomicU64,
@@ -95,6 +101,7 @@ impl Gate {
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         let ports = Ports {
+            open: OpenCounts::new(config.max_open, config.max_open_of_account),
             config,
             policy,
             audit,

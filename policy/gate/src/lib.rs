@@ -21,6 +21,7 @@ mod intent;
 mod listing;
 mod live;
 mod moving;
+mod opened;
 mod own;
 mod permit;
 mod registry;

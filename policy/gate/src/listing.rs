@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use portcullis_model::{Action, AllowedBy, Decision, PlaceKind, VirtualPath, is_visible};
 
 use crate::live::{Live, Present};
+use crate::opened::Opened;
 use crate::{Entry, EntryKind, FileIdentity, FsError, Listing, Metadata};
 
 /// Attributes as this principal may see them: those of a folder that it only passes through are
@@ -44,6 +45,8 @@ pub struct AuthorizedListing {
     pub(crate) live: Arc<Live>,
     pub(crate) folder: VirtualPath,
     pub(crate) inner: Box<dyn Listing>,
+    /// Last, so that what it counts is closed before.
+    pub(crate) _opened: Opened,
 }
 
 impl std::fmt::Debug for AuthorizedListing {

@@ -4,7 +4,7 @@
 //! this session, nor after the session was ended.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_authn::SecondFactor;
@@ -16,6 +16,7 @@ use portcullis_model::{
 use crate::announce::CutReason;
 use crate::entry::{Standing, counts_as_second, entry_lost};
 use crate::gate::Ports;
+use crate::opened::Opened;
 use crate::own::OwnList;
 use crate::registry::Registered;
 use crate::writer::OpenUploads;
@@ -294,18 +295,11 @@ impl Live {
         self.ports.audit.record(event, None);
     }
 
-    pub(crate) fn count_open(&self) -> OpenFileCount {
-        self.open_files.fetch_add(1, Ordering::Relaxed);
-        OpenFileCount(self.open_files.clone())
-    }
-}
-
-/// Counts one open file while it lives.
-#[derive(Debug)]
-pub(crate) struct OpenFileCount(Arc<AtomicU64>);
-
-impl Drop for OpenFileCount {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+    /// Counts one more open file or folder; to be asked before anything is opened.
+    ///
+    /// # Errors
+    /// [`FsError::TooManyOpen`] and [`FsError::GatewayFull`].
+    pub(crate) fn count_open(&self) -> Result<Opened, FsError> {
+        self.ports.open.take(self.account, &self.open_files)
     }
 }

@@ -35,6 +35,8 @@ pub fn status_code(error: &FsError) -> u32 {
         FsError::TooMuch => code::FAILURE,
         FsError::NoSpace => code::FAILURE,
         FsError::FileTooLarge => code::FAILURE,
+        FsError::TooManyOpen => code::FAILURE,
+        FsError::GatewayFull => code::FAILURE,
         FsError::WrongHandle => code::FAILURE,
         FsError::SessionEnded => code::FAILURE,
         FsError::AuditUnavailable => code::FAILURE,

@@ -12,4 +12,5 @@ mod audit;
 mod cut;
 mod files;
 mod folders;
+mod opened;
 mod support;

@@ -336,6 +336,15 @@ pub struct Site {
 impl Site {
     /// Ana has these grants; Bo is a second account with Full on `/`.
     pub fn new(grants: &[(&'static str, AccessLevel, bool)]) -> Self {
+        Self::with_open(grants, 1_000, 1_000)
+    }
+
+    /// And so many files and folders may be open in all, and of one account.
+    pub fn with_open(
+        grants: &[(&'static str, AccessLevel, bool)],
+        max_open: usize,
+        max_open_of_account: usize,
+    ) -> Self {
         let policy = Arc::new(Policy::default());
         policy.edit(ANA, |ana| ana.grants = grants.to_vec());
         policy.edit(BO, |bo| bo.grants = vec![("/", AccessLevel::Full, true)]);
@@ -345,6 +354,8 @@ impl Site {
         let config = GateConfig {
             durability: Durability::Never,
             max_sessions: 1_000,
+            max_open,
+            max_open_of_account,
             partial_life: Duration::from_secs(7 * 86_400),
         };
         let gate = Gate::new(

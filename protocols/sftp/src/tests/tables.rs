@@ -21,6 +21,8 @@ fn every_error_has_its_code() {
         (FsError::AlreadyExists, code::FAILURE),
         (FsError::NotEmpty, code::FAILURE),
         (FsError::NoSpace, code::FAILURE),
+        (FsError::TooManyOpen, code::FAILURE),
+        (FsError::GatewayFull, code::FAILURE),
         (FsError::SessionEnded, code::FAILURE),
         (FsError::AuditUnavailable, code::FAILURE),
     ];
