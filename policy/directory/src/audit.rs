@@ -42,7 +42,7 @@ pub(crate) async fn recover(tx: &mut Tx, files: &mut Files) -> Result<i64, Store
     let before = tx.head;
     let recovered = recover_from(tx, files).await;
     match &recovered {
-        Ok(_) => files.clear(),
+        Ok(_) => files.prepare(),
         Err(_) => tx.head = before,
     }
     recovered

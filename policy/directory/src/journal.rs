@@ -4,8 +4,13 @@
 //! file survives kill -9 as a commit does, and needs no change of threads, so that a change of a
 //! file waits for microseconds. The writer stores intents with its next commit; what it could not
 //! store, the next start reads back.
+//! An asynchronous thread writes them itself, so that nothing here may wait for a disk. Both files
+//! have all their room from the start: a write reaches only the kernel's memory, needs no blocks
+//! and meets no full disk. A file is emptied by starting again at its front; cutting it off would
+//! wait for its pages on their way to the disk. What then still lies behind the end was committed,
+//! and is known by its number. Room on the volume is measured elsewhere ([`crate::space`]).
 //! Owns the two files: while one is being stored, the other takes what comes.
-//! INVARIANT: an acknowledged intent stands in a file or in the database, and a file is emptied
+//! INVARIANT: an acknowledged intent stands in a file or in the database, and a file begins anew
 //! only after all of it was committed.
 
 use std::path::Path;
@@ -14,24 +19,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use portcullis_authn::StoreError;
 use portcullis_gate::{AuditEvent, IntentId};
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::chain;
 use crate::error::During;
-use crate::space::Space;
 
-/// Intents that may wait for the database; beyond that changes are refused (rule A3).
-const MOST: usize = 65_536;
+/// Room of each file, which bounds what may wait for the database: about 50,000 intents of usual
+/// length. Beyond that changes are refused (rule A3).
+const ROOM: usize = 16 * 1024 * 1024;
 /// The writer is told at once when so many wait.
 pub(crate) const MANY: usize = 512;
 /// Length, check and number in front of every entry.
 const HEADER: usize = 16;
 /// No entry is longer: an event names two paths of at most 4 KiB each.
 const LONGEST: usize = 256 * 1024;
-/// More than this is never read back; [`MOST`] entries of usual length are far less.
-const LARGEST: u64 = 1 << 30;
 
 /// An intent that waits for the database.
 #[derive(Debug, Clone)]
@@ -52,7 +55,6 @@ pub(crate) struct Journal {
 struct Inner {
     files: Files,
     next: i64,
-    space: Space,
     waiting: Vec<Intent>,
     closed: bool,
 }
@@ -67,7 +69,7 @@ pub(crate) struct Files {
 
 struct File {
     file: OwnedFd,
-    end: u64,
+    end: usize,
 }
 
 impl Files {
@@ -88,10 +90,27 @@ impl Files {
         Ok(left)
     }
 
-    /// Empties both.
-    pub(crate) fn clear(&mut self) {
-        self.active.clear();
-        self.other.clear();
+    /// Empties both and gives them their room. Waits for the disk.
+    pub(crate) fn prepare(&mut self) {
+        self.clear();
+        for file in [&self.active, &self.other] {
+            let all = FallocateFlags::empty();
+            if let Err(error) = rustix::fs::fallocate(&file.file, all, 0, ROOM as u64) {
+                // Then a write may meet a full disk, and the change is refused.
+                tracing::warn!(%error, "the journal of intents has no room of its own");
+            }
+        }
+    }
+
+    /// Empties both and gives their room back. Waits for the disk.
+    fn clear(&mut self) {
+        for file in [&mut self.active, &mut self.other] {
+            file.end = 0;
+            // What is read back twice is known by its number.
+            if let Err(error) = rustix::fs::ftruncate(&file.file, 0) {
+                tracing::warn!(%error, "the journal of intents was not emptied");
+            }
+        }
     }
 }
 
@@ -100,15 +119,11 @@ impl File {
         let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
         let file = file.during("opening the journal of intents")?;
-        let end = rustix::fs::fstat(&file)
-            .during("opening the journal of intents")?
-            .st_size;
-        let end = u64::try_from(end).unwrap_or(0).min(LARGEST);
-        Ok(File { file, end })
+        Ok(File { file, end: 0 })
     }
 
     fn read(&self) -> Result<Vec<u8>, StoreError> {
-        let mut bytes = vec![0; usize::try_from(self.end).unwrap_or(0)];
+        let mut bytes = vec![0; ROOM];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match rustix::io::pread(&self.file, rest, filled as u64) {
@@ -122,14 +137,19 @@ impl File {
         Ok(bytes)
     }
 
+    /// Whether so many bytes still fit.
+    fn fits(&self, length: usize) -> bool {
+        length <= ROOM - self.end
+    }
+
     /// Writes at the end; a failed write leaves the end where it was.
     fn append(&mut self, mut bytes: &[u8]) -> Result<(), rustix::io::Errno> {
         let mut at = self.end;
         while !bytes.is_empty() {
-            match rustix::io::pwrite(&self.file, bytes, at) {
+            match rustix::io::pwrite(&self.file, bytes, at as u64) {
                 Ok(0) => return Err(rustix::io::Errno::IO),
                 Ok(written) => {
-                    at += written as u64;
+                    at += written;
                     bytes = bytes.get(written..).unwrap_or_default();
                 }
                 Err(rustix::io::Errno::INTR) => {}
@@ -138,17 +158,6 @@ impl File {
         }
         self.end = at;
         Ok(())
-    }
-
-    /// Everything in it was stored, so that nothing is lost where this fails: what is read back
-    /// twice is known by its number.
-    fn clear(&mut self) {
-        if self.end > 0
-            && let Err(error) = rustix::fs::ftruncate(&self.file, 0)
-        {
-            tracing::warn!(%error, "the journal of intents was not emptied");
-        }
-        self.end = 0;
     }
 }
 
@@ -183,11 +192,10 @@ fn check_of(record: &[u8]) -> [u8; 4] {
 
 impl Journal {
     /// Begins with empty files and the number `next`.
-    pub(crate) fn new(files: Files, next: i64, space: Space) -> Self {
+    pub(crate) fn new(files: Files, next: i64) -> Self {
         let inner = Inner {
             files,
             next,
-            space,
             waiting: Vec::new(),
             closed: false,
         };
@@ -200,8 +208,7 @@ impl Journal {
     /// Writes an intent down; it survives kill -9 when this returns.
     ///
     /// # Errors
-    /// There is too little room, or the database has not kept up: the change must not happen
-    /// (rule A3).
+    /// The database has not kept up: the change must not happen (rule A3).
     pub(crate) fn append(&self, event: &AuditEvent) -> Result<IntentId, StoreError> {
         let doing = "storing an intent";
         let record = chain::record_text(event)?;
@@ -215,13 +222,12 @@ impl Journal {
         if inner.closed {
             return Err(StoreError::new(doing, "the directory was closed"));
         }
-        if inner.waiting.len() >= MOST {
+        if !inner.files.active.fits(HEADER + record.len()) {
             return Err(StoreError::new(
                 doing,
                 "the database does not keep up with the audit",
             ));
         }
-        inner.space.look().during(doing)?;
         let number = inner.next;
         bytes.extend(number.to_be_bytes());
         bytes.extend(record.as_bytes());
@@ -258,13 +264,17 @@ impl Journal {
 
     /// Everything that was taken is committed.
     pub(crate) fn stored(&self) {
-        self.lock().files.other.clear();
+        let mut inner = self.lock();
+        inner.files.other.end = 0;
+        if inner.waiting.is_empty() {
+            // After a commit that failed, what was taken may stand in both.
+            inner.files.active.end = 0;
+        }
     }
 
-    /// Looks after the room that is held back for cuts (rule A3).
-    pub(crate) fn look_at_space(&self) {
-        // Whether changes may begin is asked for each of them.
-        let _ = self.lock().space.look();
+    /// Leaves nothing behind, once all is committed.
+    pub(crate) fn empty(&self) {
+        self.lock().files.clear();
     }
 
     /// Refuses intents from now on.

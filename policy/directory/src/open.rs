@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use crate::checkpoints::Checkpoints;
 use crate::error::During;
 use crate::journal::{Files, Journal};
-use crate::space::Space;
+use crate::space::Room;
 use crate::writer::{Beginning, Tx, Writer};
 use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
 
@@ -72,10 +72,10 @@ impl Directory {
             .connect_with(options.pragma("query_only", "1"))
             .await
             .during("opening the database for reading")?;
-        let space = Space::new(&config.path, config.min_free_bytes);
         let (writer, task) = Writer::start(Beginning {
             tx,
-            journal: Journal::new(files, last_intent + 1, space),
+            journal: Journal::new(files, last_intent + 1),
+            room: Room::new(&config.path, config.min_free_bytes),
             last_intent,
             audit_queue: config.audit_queue,
             survive_power_loss: config.survive_power_loss,

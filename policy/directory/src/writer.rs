@@ -23,6 +23,7 @@ use crate::chain::{self, Head, Row};
 use crate::error::{During, Full};
 use crate::journal::{Intent, Journal, MANY};
 use crate::refusals::Refusals;
+use crate::space::Room;
 
 /// Queued records are stored at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -125,6 +126,7 @@ pub(crate) struct Writer {
     dropped: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
     journal: Arc<Journal>,
+    room: Arc<Room>,
     survive_power_loss: bool,
 }
 
@@ -132,6 +134,7 @@ pub(crate) struct Writer {
 pub(crate) struct Beginning {
     pub(crate) tx: Tx,
     pub(crate) journal: Journal,
+    pub(crate) room: Arc<Room>,
     /// The highest number of an intent in the database.
     pub(crate) last_intent: i64,
     pub(crate) audit_queue: usize,
@@ -153,6 +156,7 @@ impl Writer {
             dropped: dropped.clone(),
             commits: commits.clone(),
             journal: journal.clone(),
+            room: beginning.room.clone(),
             pending: Vec::new(),
             taken: Vec::new(),
             flush_at: None,
@@ -168,6 +172,7 @@ impl Writer {
                 dropped,
                 commits,
                 journal,
+                room: beginning.room,
                 survive_power_loss: beginning.survive_power_loss,
             },
             tokio::spawn(task.run()),
@@ -194,6 +199,7 @@ impl Writer {
 
     /// Stores an intent (rule A2).
     pub(crate) async fn intent(&self, event: AuditEvent) -> Result<IntentId, StoreError> {
+        self.room.enough().await.during("storing an intent")?;
         let number = self.journal.append(&event)?;
         if self.survive_power_loss {
             self.settle().await?;
@@ -266,6 +272,7 @@ struct Task {
     dropped: Arc<AtomicU64>,
     commits: Arc<AtomicU64>,
     journal: Arc<Journal>,
+    room: Arc<Room>,
     /// Records to be stored.
     pending: Vec<Queued>,
     /// Intents to be stored.
@@ -296,6 +303,9 @@ impl Task {
         self.pending.extend(counts);
         self.write(Group::default()).await;
         self.mark(true).await;
+        if self.taken.is_empty() {
+            self.journal.empty();
+        }
         use sqlx::Connection as _;
         if let Err(error) = self.tx.connection.close().await {
             tracing::error!(%error, "closing the directory's writing connection failed");
@@ -399,7 +409,8 @@ impl Task {
 
     /// Writes a group and everything that waits in one commit, and answers.
     async fn write(&mut self, mut group: Group) {
-        self.journal.look_at_space();
+        // For the room that is held back for cuts; whether changes may begin is asked for each.
+        let _ = self.room.enough().await;
         if self.dropped.load(Ordering::Relaxed) > 0 {
             self.take_counts();
         }

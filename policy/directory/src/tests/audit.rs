@@ -1,6 +1,6 @@
 //! The audit: group commits, outcomes, tampering, space.
 
-use portcullis_gate::{AuditStore as _, IntentId};
+use portcullis_gate::AuditStore as _;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::SqliteConnectOptions;
 
@@ -21,7 +21,7 @@ async fn records(site: &Site) -> Vec<Value> {
 }
 
 /// Alters the file behind the directory's back.
-async fn tamper(site: &Site, sql: &'static str) {
+pub(super) async fn tamper(site: &Site, sql: &'static str) {
     let file = site.folder.path().join("portcullis.db");
     let mut connection = SqliteConnectOptions::new()
         .filename(file)
@@ -31,11 +31,25 @@ async fn tamper(site: &Site, sql: &'static str) {
     sqlx::query(sql).execute(&mut connection).await.unwrap();
 }
 
-async fn verify(site: &Site) -> Value {
+pub(super) async fn verify(site: &Site) -> Value {
     site.query(AdminQuery::AuditVerify).await
 }
 
-async fn ten_records(site: &Site) {
+pub(super) async fn outcomes(directory: &Directory) -> Vec<String> {
+    let query = AdminQuery::Audit {
+        after: 0,
+        limit: 10_000,
+        kind: None,
+        account: None,
+    };
+    let answer = directory.query(query).await.unwrap();
+    let records = answer["records"].as_array().unwrap().iter();
+    records
+        .map(|r| format!("{} {}", r["intent"], r["outcome"].as_str().unwrap()))
+        .collect()
+}
+
+pub(super) async fn ten_records(site: &Site) {
     for _ in 0..5 {
         let intent = event(site, AuditKind::File, AuditOutcome::Intent);
         let id = site.directory.intent(intent).await.unwrap();
@@ -336,139 +350,6 @@ async fn records_can_be_searched_and_walked() {
 }
 
 /// Copies every file of the site's folder, as kill -9 would leave them.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "looks at what the directory made"
-)]
-fn left_by_a_crash(site: &Site) -> tempfile::TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(site.folder.path()).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-    }
-    copy
-}
-
-async fn outcomes(directory: &Directory) -> Vec<String> {
-    let query = AdminQuery::Audit {
-        after: 0,
-        limit: 10_000,
-        kind: None,
-        account: None,
-    };
-    let answer = directory.query(query).await.unwrap();
-    let records = answer["records"].as_array().unwrap().iter();
-    records
-        .map(|r| format!("{} {}", r["intent"], r["outcome"].as_str().unwrap()))
-        .collect()
-}
-
-#[tokio::test]
-async fn an_intent_is_stored_when_it_returns() {
-    // rule A2: nothing runs between the answer and the crash
-    let site = Site::new().await;
-    ten_records(&site).await;
-    for _ in 0..2 {
-        let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
-        site.directory.intent(intent).await.unwrap();
-    }
-    let copy = left_by_a_crash(&site);
-    let directory = open(&copy, &site.clock).await;
-    let found = outcomes(&directory).await;
-    assert_eq!(
-        found[10..],
-        ["6 intent", "7 intent", "6 unknown", "7 unknown"]
-    );
-    // Numbers go on after those that were read back.
-    let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
-    assert_eq!(directory.intent(intent).await.unwrap(), IntentId(8));
-    directory.close().await;
-    let directory = open(&copy, &site.clock).await;
-    assert_eq!(
-        outcomes(&directory).await.len(),
-        16,
-        "nothing is read back twice"
-    );
-    assert_eq!(
-        directory.query(AdminQuery::AuditVerify).await.unwrap()["ok"],
-        true
-    );
-    directory.close().await;
-}
-
-/// The journal's file that holds something.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "looks at what the directory made"
-)]
-fn journal_in(folder: &tempfile::TempDir) -> std::path::PathBuf {
-    let files = ["portcullis.intents-1", "portcullis.intents-2"];
-    let mut files = files.map(|file| folder.path().join(file)).into_iter();
-    files
-        .find(|file| std::fs::metadata(file).unwrap().len() > 0)
-        .unwrap()
-}
-
-#[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "alters what the directory made")]
-async fn a_torn_or_garbled_entry_ends_the_journal_and_hurts_nothing_before_it() {
-    // rule A2
-    let torn = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 5);
-    let garbled = |bytes: &mut Vec<u8>| bytes.iter_mut().rev().take(5).for_each(|b| *b = 0);
-    let followed = |bytes: &mut Vec<u8>| {
-        bytes.truncate(bytes.len() - 5);
-        bytes.extend([0xff; 40]);
-    };
-    let damages: [fn(&mut Vec<u8>); 3] = [torn, garbled, followed];
-    for damage in damages {
-        let site = Site::new().await;
-        for _ in 0..3 {
-            let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
-            site.directory.intent(intent).await.unwrap();
-        }
-        let copy = left_by_a_crash(&site);
-        let file = journal_in(&copy);
-        let mut bytes = std::fs::read(&file).unwrap();
-        damage(&mut bytes);
-        std::fs::write(&file, &bytes).unwrap();
-        let directory = open(&copy, &site.clock).await;
-        let found = outcomes(&directory).await;
-        assert_eq!(found, ["1 intent", "2 intent", "1 unknown", "2 unknown"]);
-        directory.close().await;
-    }
-}
-
-#[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "alters what the directory made")]
-async fn a_crash_between_commit_and_emptying_stores_nothing_twice() {
-    // rule A2
-    let site = Site::new().await;
-    for _ in 0..3 {
-        let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
-        site.directory.intent(intent).await.unwrap();
-    }
-    let file = journal_in(&site.folder);
-    let bytes = std::fs::read(&file).unwrap();
-    site.directory.settle().await.unwrap();
-    assert_eq!(std::fs::metadata(&file).unwrap().len(), 0);
-    let copy = left_by_a_crash(&site);
-    std::fs::write(copy.path().join(file.file_name().unwrap()), &bytes).unwrap();
-    let directory = open(&copy, &site.clock).await;
-    let found = outcomes(&directory).await;
-    assert_eq!(
-        found,
-        [
-            "1 intent",
-            "2 intent",
-            "3 intent",
-            "1 unknown",
-            "2 unknown",
-            "3 unknown"
-        ]
-    );
-    directory.close().await;
-}
-
 #[tokio::test]
 async fn an_intent_that_must_survive_a_power_loss_is_committed_when_it_returns() {
     // rule A2, the setting

@@ -14,6 +14,7 @@ mod audit;
 mod crash;
 mod credentials;
 mod folders;
+mod journal;
 mod login;
 mod open;
 mod openssh;
