@@ -149,10 +149,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes a line to standard output. A reader that has gone, as `head` does, wants no more.
+/// Writes a line to standard output.
 fn say(line: &str) {
+    print(&format!("{line}\n"));
+}
+
+/// Writes to standard output. A reader that has gone, as `head` does, wants no more.
+fn print(text: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// A runtime for a command that asks and goes.

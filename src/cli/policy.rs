@@ -2,7 +2,6 @@
 
 mod fixture;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -40,9 +39,12 @@ const EVAL_HELP: &str = r#"The fixture touches no data folder. Example:
     "questions": [{"id": 1, "user": "ana", "action": "read", "path": "/a/x.txt", "kind": "file"}] }
 
 prints {"id":1,"answer":"allow"}. An answer is allow, denied or not_found. Where a question holds
-"expect", a different answer is told on standard error and the exit code is 1.
+"expect", a different answer is told on standard error and the exit code is 1. A key that is not
+known is refused, wherever it stands.
 
-A subject is "user": NAME, "group": NAME, or "groups": [NAMES] (all of them)."#;
+A subject is "user": NAME, "group": NAME, or "groups": [NAMES] (all of them). A question is of a
+"kind": file, folder, new_file or new_folder; "own": true says that the file is an upload of the
+user's own in this session."#;
 
 const EXPLAIN_HELP: &str = "Examples:
   portcullis policy explain ana read /reports/q3.pdf
@@ -102,33 +104,35 @@ fn eval(file: &std::path::Path) -> Result<(), Failure> {
     for warning in fixture.warnings() {
         eprintln!("portcullis: warning: {warning}");
     }
-    let mut out = std::io::stdout().lock();
-    let mut differ = 0_u64;
-    for question in fixture.answers().context(file.display())? {
+    let answers = fixture.answers().context(file.display())?;
+    let mut lines = String::new();
+    for answer in &answers {
         let line = Line {
-            id: question.id,
-            answer: question.answer,
+            id: answer.id,
+            answer: answer.answer,
         };
-        let line = serde_json::to_string(&line).context("standard output")?;
-        writeln!(out, "{line}").context("standard output")?;
-        if question
-            .expect
-            .is_some_and(|expect| expect != question.answer)
-        {
+        lines.push_str(&serde_json::to_string(&line).context("an answer")?);
+        lines.push('\n');
+    }
+    super::print(&lines);
+    let mut differ = 0;
+    for answer in answers {
+        let expect = answer.expect.unwrap_or(answer.answer);
+        if expect != answer.answer {
             differ += 1;
             eprintln!(
-                "portcullis: question {}: expected {:?}",
-                question.id, question.expect
+                "portcullis: question {}: {}, and {expect} was expected",
+                answer.id, answer.answer
             );
         }
     }
     if differ == 0 {
-        Ok(())
-    } else {
-        Err(Failure::new(format!(
-            "{differ} answers differ from what the fixture expects"
-        )))
+        return Ok(());
     }
+    Err(Failure::told(format!(
+        "not what the fixture expects: {}",
+        present::plural(differ, "answer")
+    )))
 }
 
 impl Explain {

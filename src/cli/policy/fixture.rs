@@ -1,6 +1,6 @@
 //! The fixture format of permissions.md 7 and its answers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use portcullis_model::{
     AccessLevel, AccessRequest, AccessView, AccountId, AccountName, Action, GrantId, GrantSubject,
@@ -14,9 +14,10 @@ use crate::failure::Failure;
 
 /// A site and its questions.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Fixture {
     #[serde(default)]
-    groups: Vec<String>,
+    groups: Vec<GroupName>,
     users: Vec<User>,
     #[serde(default)]
     grants: Vec<Grant>,
@@ -30,9 +31,9 @@ pub(super) struct Fixture {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct User {
-    name: String,
+    name: AccountName,
     #[serde(default)]
-    groups: Vec<String>,
+    groups: Vec<GroupName>,
     #[serde(default)]
     site_admin: bool,
 }
@@ -41,9 +42,9 @@ struct User {
 #[serde(deny_unknown_fields)]
 struct Grant {
     folder: VirtualPath,
-    user: Option<String>,
-    group: Option<String>,
-    groups: Option<Vec<String>>,
+    user: Option<AccountName>,
+    group: Option<GroupName>,
+    groups: Option<Vec<GroupName>>,
     level: AccessLevel,
     #[serde(default = "yes")]
     recursive: bool,
@@ -53,21 +54,41 @@ struct Grant {
 #[serde(deny_unknown_fields)]
 struct Block {
     folder: VirtualPath,
-    user: Option<String>,
-    group: Option<String>,
-    groups: Option<Vec<String>>,
+    user: Option<AccountName>,
+    group: Option<GroupName>,
+    groups: Option<Vec<GroupName>>,
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Question {
     id: Value,
-    user: String,
+    user: AccountName,
     action: Action,
     path: VirtualPath,
     kind: PlaceKind,
     #[serde(default)]
     own: bool,
-    expect: Option<String>,
+    expect: Option<Expected>,
+}
+
+/// The three answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Expected {
+    Allow,
+    Denied,
+    NotFound,
+}
+
+impl Expected {
+    fn as_str(self) -> &'static str {
+        match self {
+            Expected::Allow => "allow",
+            Expected::Denied => "denied",
+            Expected::NotFound => "not_found",
+        }
+    }
 }
 
 fn yes() -> bool {
@@ -76,20 +97,31 @@ fn yes() -> bool {
 
 /// Whom a rule names.
 enum Subject<'a> {
-    User(&'a str),
-    AllOf(Vec<&'a str>),
+    User(&'a AccountName),
+    AllOf(&'a [GroupName]),
 }
 
 /// One answer.
 pub(super) struct Answer<'a> {
     pub(super) id: &'a Value,
     pub(super) answer: &'static str,
-    pub(super) expect: Option<&'a str>,
+    pub(super) expect: Option<&'static str>,
 }
+
+/// What a fixture is, for those who gave something else.
+const FORM: &str = "a fixture is one JSON object with `users` and `questions`; \
+                    `portcullis policy eval --help` shows one";
 
 impl Fixture {
     /// Reads a fixture.
     pub(super) fn parse(text: &str) -> Result<Fixture, Failure> {
+        // Some editors begin every file with a byte-order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        match text.trim_start().chars().next() {
+            None => return Err(Failure::new(format!("it is empty; {FORM}"))),
+            Some('[') => return Err(Failure::new(format!("it holds a JSON array; {FORM}"))),
+            Some(_) => {}
+        }
         let fixture: Fixture =
             serde_json::from_str(text).map_err(|error| Failure::new(error.to_string()))?;
         for (index, grant) in fixture.grants.iter().enumerate() {
@@ -103,12 +135,36 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// Names in rules and memberships that are not declared. They match nobody, which is safe, and
-    /// is hardly what the writer meant.
+    /// What changes no answer and is hardly what the writer meant: names that are not declared,
+    /// which match nobody; a fence on `/`, above which nothing stands that it could cut
+    /// (permissions.md 3); ids that tell two answers apart no more; nothing asked.
     pub(super) fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.strangers();
+        if self.fences.iter().any(VirtualPath::is_root) {
+            warnings.push(
+                "a fence on / cuts nothing, because no grant stands above /; a site refuses it"
+                    .to_owned(),
+            );
+        }
+        let mut seen = HashSet::new();
+        let mut twice = HashSet::new();
+        for question in &self.questions {
+            let id = question.id.to_string();
+            if !seen.insert(id.clone()) && twice.insert(id.clone()) {
+                warnings.push(format!("more than one question has the id {id}"));
+            }
+        }
+        if self.questions.is_empty() {
+            warnings.push("`questions` is empty, so there is nothing to answer".to_owned());
+        }
+        warnings
+    }
+
+    /// Names in memberships and rules that are not declared.
+    fn strangers(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let mut group = |what: &str, name: &str| {
-            if !self.groups.iter().any(|known| known == name) {
+        let mut group = |what: &str, name: &GroupName| {
+            if !self.groups.contains(name) {
                 warnings.push(format!(
                     "{what} names the group `{name}`, which is not declared"
                 ));
@@ -119,49 +175,40 @@ impl Fixture {
                 group(&format!("user `{}`", user.name), name);
             }
         }
-        let subjects = self
-            .grants
-            .iter()
-            .map(|grant| {
-                (
-                    "a grant",
-                    &grant.folder,
-                    subject(&grant.user, &grant.group, &grant.groups),
-                )
-            })
-            .chain(self.blocks.iter().map(|block| {
-                (
-                    "a block",
-                    &block.folder,
-                    subject(&block.user, &block.group, &block.groups),
-                )
-            }));
-        let mut strangers = Vec::new();
-        for (what, folder, subject) in subjects {
+        let grants = self.grants.iter().map(|grant| {
+            let whom = subject(&grant.user, &grant.group, &grant.groups);
+            ("a grant", &grant.folder, whom)
+        });
+        let blocks = self.blocks.iter().map(|block| {
+            let whom = subject(&block.user, &block.group, &block.groups);
+            ("a block", &block.folder, whom)
+        });
+        let mut users = Vec::new();
+        for (what, folder, subject) in grants.chain(blocks) {
             match subject {
                 Ok(Subject::AllOf(names)) => {
                     for name in names {
                         group(&format!("{what} on {folder}"), name);
                     }
                 }
-                Ok(Subject::User(name)) if !self.users.iter().any(|user| user.name == name) => {
-                    strangers.push(format!(
+                Ok(Subject::User(name)) if !self.users.iter().any(|user| user.name == *name) => {
+                    users.push(format!(
                         "{what} on {folder} names the user `{name}`, who is not declared"
                     ));
                 }
                 Ok(Subject::User(_)) | Err(_) => {}
             }
         }
-        warnings.append(&mut strangers);
+        warnings.append(&mut users);
         warnings
     }
 
     /// Answers every question, in order.
     pub(super) fn answers(&self) -> Result<Vec<Answer<'_>>, Failure> {
-        let mut views: HashMap<&str, AccessView> = HashMap::new();
+        let mut views: HashMap<&AccountName, AccessView> = HashMap::new();
         for (index, user) in self.users.iter().enumerate() {
             let id = i64::try_from(index).unwrap_or(i64::MAX);
-            if views.insert(&user.name, self.view(user, id)?).is_some() {
+            if views.insert(&user.name, self.view(user, id)).is_some() {
                 return Err(Failure::new(format!(
                     "the user `{}` is declared twice",
                     user.name
@@ -170,7 +217,7 @@ impl Fixture {
         }
         let mut answers = Vec::with_capacity(self.questions.len());
         for question in &self.questions {
-            let view = views.get(question.user.as_str()).ok_or_else(|| {
+            let view = views.get(&question.user).ok_or_else(|| {
                 Failure::new(format!(
                     "question {}: the user `{}` is not declared in `users`",
                     question.id, question.user
@@ -186,26 +233,18 @@ impl Fixture {
             answers.push(Answer {
                 id: &question.id,
                 answer: explain(view, &request).answer,
-                expect: question.expect.as_deref(),
+                expect: question.expect.map(Expected::as_str),
             });
         }
         Ok(answers)
     }
 
-    fn view(&self, user: &User, id: i64) -> Result<AccessView, Failure> {
-        let bad = |name: &str, error: &dyn std::fmt::Display| {
-            Failure::new(format!("`{name}` is no name: {error}"))
-        };
-        let mut groups = Vec::new();
-        for (index, name) in user.groups.iter().enumerate() {
-            let parsed = GroupName::parse(name).map_err(|error| bad(name, &error))?;
-            groups.push((GroupId(i64::try_from(index).unwrap_or(i64::MAX)), parsed));
-        }
-        let name = AccountName::parse(&user.name).map_err(|error| bad(&user.name, &error))?;
+    fn view(&self, user: &User, id: i64) -> AccessView {
+        let numbered = (0_i64..).map(GroupId).zip(user.groups.iter().cloned());
         let principal = Principal {
             id: AccountId(id),
-            name,
-            groups,
+            name: user.name.clone(),
+            groups: numbered.collect(),
         };
         let role = if user.site_admin {
             SiteRole::Administrator
@@ -215,12 +254,12 @@ impl Fixture {
         let mut builder = AccessView::builder(principal)
             .role(role)
             .protocols(ProtocolSet::ALL);
-        for (index, grant) in self.grants.iter().enumerate() {
+        for (id, grant) in (1_i64..).zip(&self.grants) {
             let Some(subject) = named(user, &grant.user, &grant.group, &grant.groups) else {
                 continue;
             };
             builder = builder.grant(ViewGrant {
-                id: GrantId(i64::try_from(index + 1).unwrap_or(i64::MAX)),
+                id: GrantId(id),
                 folder: grant.folder.clone(),
                 level: grant.level,
                 recursive: grant.recursive,
@@ -235,43 +274,35 @@ impl Fixture {
         for fence in &self.fences {
             builder = builder.fence(fence.clone());
         }
-        Ok(builder.build())
+        builder.build()
     }
 }
 
-/// How a rule names this user, if it does.
+/// How a rule names this user, if it does. Names are compared as everywhere (rule L1).
 fn named(
     user: &User,
-    one: &Option<String>,
-    group: &Option<String>,
-    groups: &Option<Vec<String>>,
+    one: &Option<AccountName>,
+    group: &Option<GroupName>,
+    groups: &Option<Vec<GroupName>>,
 ) -> Option<GrantSubject> {
     match subject(one, group, groups).ok()? {
-        Subject::User(name) => (name == user.name).then_some(GrantSubject::User),
-        Subject::AllOf(names) => {
-            let member = names
-                .iter()
-                .all(|name| user.groups.iter().any(|group| group == name));
-            let names = names
-                .iter()
-                .filter_map(|name| GroupName::parse(name).ok())
-                .collect();
-            member.then_some(GrantSubject::AllOf(names))
-        }
+        Subject::User(name) => (*name == user.name).then_some(GrantSubject::User),
+        Subject::AllOf(names) => names
+            .iter()
+            .all(|name| user.groups.contains(name))
+            .then(|| GrantSubject::AllOf(names.to_vec())),
     }
 }
 
 fn subject<'a>(
-    user: &'a Option<String>,
-    group: &'a Option<String>,
-    groups: &'a Option<Vec<String>>,
+    user: &'a Option<AccountName>,
+    group: &'a Option<GroupName>,
+    groups: &'a Option<Vec<GroupName>>,
 ) -> Result<Subject<'a>, &'static str> {
     match (user, group, groups) {
         (Some(name), None, None) => Ok(Subject::User(name)),
-        (None, Some(name), None) => Ok(Subject::AllOf(vec![name])),
-        (None, None, Some(names)) if !names.is_empty() => {
-            Ok(Subject::AllOf(names.iter().map(String::as_str).collect()))
-        }
+        (None, Some(name), None) => Ok(Subject::AllOf(std::slice::from_ref(name))),
+        (None, None, Some(names)) if !names.is_empty() => Ok(Subject::AllOf(names)),
         (None, None, Some(_)) => Err("`groups` is empty; it would name everyone"),
         _ => Err("wants exactly one of `user`, `group` and `groups`"),
     }
@@ -279,7 +310,12 @@ fn subject<'a>(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "tests"
+    )]
 
     use super::*;
 
@@ -302,8 +338,13 @@ mod tests {
     }
 
     fn problem(from: &str, to: &str) -> String {
-        let text = SITE.replace("QUESTIONS", "").replace(from, to);
-        match Fixture::parse(&text) {
+        let question =
+            r#"{"id": 1, "user": "bo", "action": "read", "path": "/a/x", "kind": "file"}"#;
+        told(&SITE.replace("QUESTIONS", question).replace(from, to))
+    }
+
+    fn told(text: &str) -> String {
+        match Fixture::parse(text) {
             Err(failure) => failure.to_string(),
             Ok(fixture) => match fixture.answers() {
                 Err(failure) => failure.to_string(),
@@ -367,6 +408,70 @@ mod tests {
             text,
             "a block on /a/c names the user `eve`, who is not declared"
         );
+    }
+
+    // permissions.md 7: what is no fixture is never taken for an empty one
+    #[test]
+    fn what_is_no_fixture_is_refused() {
+        assert!(told("").starts_with("it is empty; a fixture is one JSON object"));
+        assert!(told(" \n").starts_with("it is empty; "));
+        assert!(told("[]").starts_with("it holds a JSON array; a fixture is"));
+        assert!(told("{}").starts_with("missing field `users`"));
+        assert!(told("\u{feff}{}").starts_with("missing field `users`"));
+        let text = problem(r#""fences":"#, r#""fence":"#);
+        assert!(
+            text.starts_with("unknown field `fence`, expected one of `groups`, `users`"),
+            "{text}"
+        );
+        let text = problem(r#""kind": "file""#, r#""kind": "file", "onw": true"#);
+        assert!(text.starts_with("unknown field `onw`"), "{text}");
+        let text = problem(r#""kind": "file""#, r#""kind": "file", "expect": "deny""#);
+        assert!(text.starts_with("unknown variant `deny`"), "{text}");
+        let text = problem(r#""name": "bo""#, r#""name": "ANA""#);
+        assert_eq!(text, "the user `ANA` is declared twice", "rule L1");
+    }
+
+    #[test]
+    fn what_is_hardly_meant_is_warned_of() {
+        assert_eq!(
+            told(&SITE.replace("QUESTIONS", "")),
+            "`questions` is empty, so there is nothing to answer"
+        );
+        let question =
+            r#"{"id": "a", "user": "bo", "action": "read", "path": "/a/x", "kind": "file"}"#;
+        let text = SITE.replace("QUESTIONS", &[question; 3].join(","));
+        assert_eq!(told(&text), r#"more than one question has the id "a""#);
+    }
+
+    // permissions.md 3, "Not on `/`": nothing stands above it that could be cut
+    #[test]
+    fn a_fence_on_the_root_cuts_nothing_and_is_told() {
+        let text = SITE
+            .replace(r#""folder": "/a", "group""#, r#""folder": "/", "group""#)
+            .replace(r#"["/a/b"]"#, r#"["/"]"#)
+            .replace(
+                "QUESTIONS",
+                r#"{"id": 1, "user": "bo", "action": "read", "path": "/a/x", "kind": "file"},
+                   {"id": 2, "user": "bo", "action": "read", "path": "/x", "kind": "file"}"#,
+            );
+        assert!(told(&text).starts_with("a fence on / cuts nothing"));
+        let fixture = Fixture::parse(&text).unwrap();
+        let answers = fixture.answers().unwrap();
+        assert!(answers.iter().all(|answer| answer.answer == "allow"));
+    }
+
+    // rule L1
+    #[test]
+    fn names_are_compared_in_their_normalised_form() {
+        let text = SITE
+            .replace(r#""group": "eng", "level""#, r#""user": "BO", "level""#)
+            .replace(
+                "QUESTIONS",
+                r#"{"id": 1, "user": "Bo", "action": "read", "path": "/a/x", "kind": "file"}"#,
+            );
+        let fixture = Fixture::parse(&text).unwrap();
+        assert_eq!(fixture.warnings(), Vec::<String>::new());
+        assert_eq!(fixture.answers().unwrap()[0].answer, "allow");
     }
 
     #[test]
