@@ -130,8 +130,10 @@ enum Command {
 
 /// Reads the arguments, runs the command, answers the exit code.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let Arguments { context, command } = arguments;
+    let Arguments { context, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     let result = match command {
         Command::Serve(serve) => serve.run(&context),
         Command::Demo(demo) => demo.run(&context),
@@ -140,13 +142,51 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if context.json && !failure.is_told() {
-                say(&json!({ "error": failure.to_string() }).to_string());
+            if context.json && failure.is_usage() {
+                eprintln!("{}", json!({ "error": failure.to_string() }));
+            } else {
+                if context.json && !failure.is_told() {
+                    say(&json!({ "error": failure.to_string() }).to_string());
+                }
+                eprintln!("portcullis: {failure}");
             }
-            eprintln!("portcullis: {failure}");
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Prints the help that was asked for, or says what is wrong with the arguments: with `--json` as
+/// one object on standard error.
+fn misused(error: &clap::Error) -> ExitCode {
+    let asked_for_json = || {
+        std::env::args_os()
+            .take_while(|argument| argument != "--")
+            .any(|argument| argument == "--json")
+    };
+    if error.use_stderr() && asked_for_json() {
+        eprintln!("{}", usage_error(&error.render().to_string()));
+    } else {
+        // A reader that has gone wants no more.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The parser's words without their layout: `{"error", "usage"}`.
+fn usage_error(text: &str) -> Value {
+    let in_one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut said = Vec::new();
+    let mut usage = None;
+    for paragraph in text.split("\n\n") {
+        if let Some(form) = paragraph.trim().strip_prefix("Usage:") {
+            usage = Some(in_one_line(form));
+        } else if !paragraph.starts_with("For more information") {
+            said.push(in_one_line(
+                paragraph.strip_prefix("error: ").unwrap_or(paragraph),
+            ));
+        }
+    }
+    json!({ "error": said.join("; "), "usage": usage })
 }
 
 /// Writes a line to standard output.
@@ -158,7 +198,11 @@ fn say(line: &str) {
 fn print(text: &str) {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush())
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("portcullis: cannot write to standard output: {error}");
+    }
 }
 
 /// A runtime for a command that asks and goes.
@@ -265,5 +309,19 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         super::Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_usage_error_is_one_object_without_layout() {
+        let text = "error: unrecognized subcommand 'shw'\n\n  tip: a similar subcommand exists: \
+                    'show'\n\nUsage: portcullis user <COMMAND>\n\nFor more information, try \
+                    '--help'.\n";
+        assert_eq!(
+            super::usage_error(text),
+            super::json!({
+                "error": "unrecognized subcommand 'shw'; tip: a similar subcommand exists: 'show'",
+                "usage": "portcullis user <COMMAND>",
+            })
+        );
     }
 }

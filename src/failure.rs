@@ -42,6 +42,11 @@ impl Failure {
         }
     }
 
+    /// Whether the command was not used as it must be.
+    pub fn is_usage(&self) -> bool {
+        self.usage
+    }
+
     /// The exit code.
     pub fn exit_code(&self) -> u8 {
         if self.usage { 2 } else { 1 }

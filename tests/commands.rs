@@ -44,9 +44,16 @@ fn policy_eval_says_what_is_wrong_with_a_fixture() {
         )
     };
     assert!(eval(&with("")).ok());
-    for bad in ["", "{", "[]", &with(", \"users\": 3")] {
+    for (bad, says) in [
+        ("", "it is empty"),
+        ("{", "EOF"),
+        ("[]", "it holds a JSON array"),
+        (&with(", \"users\": 3"), "duplicate field `users`"),
+        (&with(", \"fence\": []"), "unknown field `fence`"),
+    ] {
         let told = eval(bad);
-        assert!(!told.ok() && !told.err.is_empty(), "{bad}: {told:?}");
+        assert!(!told.ok() && told.err.contains(says), "{bad}: {told:?}");
+        assert_eq!(told.out, "", "{bad}");
     }
     let told = eval(
         r#"{"groups": [], "users": [], "grants": [{"folder": "/", "user": "ana", "level": "owner",
@@ -76,7 +83,16 @@ fn every_command_has_help_and_nothing_is_a_stub() {
         );
         assert!(told.out.contains("Usage:"), "{words:?}: {told:?}");
         seen += 1;
+        let as_topic: Vec<&str> = std::iter::once("help")
+            .chain(words.iter().map(String::as_str))
+            .collect();
+        assert_eq!(portcullis(&as_topic).must().out, told.out, "{as_topic:?}");
         let Some((_, list)) = told.out.split_once("Commands:\n") else {
+            let example = format!("  portcullis {}", words.join(" "));
+            assert!(
+                told.out.contains("Example") && told.out.contains(&example),
+                "{words:?} shows no example of itself"
+            );
             continue;
         };
         for line in list.lines().take_while(|line| line.starts_with("  ")) {
@@ -213,6 +229,134 @@ fn secrets_are_never_arguments() {
     }
     let short = demo.cli_with(&["password", "set", "carl", "--stdin"], b"short\n");
     assert!(!short.ok() && short.err.contains("short"), "{short:?}");
+}
+
+// rule P2
+#[test]
+fn the_last_administrator_goes_with_a_warning() {
+    let demo = Demo::start();
+    let says = "no active site administrator is left";
+    let told = demo.json(&["user", "disable", "admin"]);
+    let warned = told["warnings"][0].as_str().unwrap();
+    assert!(warned.contains(says), "{told}");
+    demo.cli(&["user", "enable", "admin"]).must();
+    let told = demo.cli(&["user", "delete", "admin"]).must();
+    assert!(told.err.contains(says), "{told:?}");
+    let told = demo.json(&["user", "delete", "leaver"]);
+    assert_eq!(told["warnings"], json!([]), "{told}");
+}
+
+// rule D3
+#[test]
+fn a_rule_on_a_folder_that_is_not_there_is_made_with_a_warning() {
+    let demo = Demo::start();
+    demo.make_file("/there/f", "x");
+    for rule in [
+        &["grant", "add", "FOLDER", "read", "--user", "partner"][..],
+        &["fence", "add", "FOLDER"],
+        &["block", "add", "FOLDER", "--user", "partner"],
+    ] {
+        let on = |folder: &'static str| -> Vec<&str> {
+            rule.iter()
+                .map(|word| if *word == "FOLDER" { folder } else { word })
+                .collect()
+        };
+        let told = demo.cli(&on("/there")).must();
+        assert_eq!(told.err, "", "{rule:?}");
+        let told = demo.cli(&on("/absent")).must();
+        assert!(told.err.contains("no folder /absent"), "{told:?}");
+        let told = demo.json(&on("/absent2"));
+        let warned = told["warnings"][0].as_str().unwrap();
+        assert!(warned.contains("no folder /absent2"), "{told}");
+    }
+    let told = demo.cli(&["check-config"]).must().out;
+    let dangling = told.matches("there is no such folder").count();
+    assert_eq!(dangling, 6, "{told}");
+}
+
+// rule F1
+#[test]
+fn check_config_lists_both_exceptions_from_the_factor_rule() {
+    let demo = Demo::start();
+    demo.cli(&["user", "add", "carl", "--factor", "always"])
+        .must();
+    let told = demo.cli(&["check-config"]).must().out;
+    let (doubts, acts) = told.split_once("Set by an administrator:").unwrap();
+    assert!(acts.contains("carl needs a second factor"), "{told}");
+    assert!(doubts.contains("employee never needs"), "{told}");
+    assert!(!doubts.contains("carl"), "{told}");
+    let told = demo.json(&["check-config"])["findings"].to_string();
+    assert!(told.contains("factor_always") && told.contains("carl"));
+}
+
+// rule H2
+#[test]
+fn a_demo_tells_no_account_that_is_gone() {
+    let demo = Demo::start();
+    demo.cli(&["user", "delete", "employee"]).must();
+    demo.cli(&["user", "disable", "leaver"]).must();
+    demo.cli(&["totp", "remove", "partner"]).must();
+    let again = Demo::start_in(demo.kill());
+    let ready = std::fs::read(again.data().join("../ready.json")).unwrap();
+    let ready: Value = serde_json::from_slice(&ready).unwrap();
+    let accounts = ready["accounts"].as_object().unwrap();
+    assert_eq!(
+        accounts.keys().collect::<Vec<_>>(),
+        ["admin", "leaver", "partner"]
+    );
+    assert_eq!(accounts["leaver"]["disabled"], true);
+    assert_eq!(accounts["admin"].get("disabled"), None);
+    assert_eq!(accounts["partner"].get("totp_secret"), None);
+    assert!(accounts["partner"]["password"].is_string());
+    let log = again.log();
+    let (_, printed) = log.rsplit_once("Portcullis runs a demo").unwrap();
+    assert!(!printed.contains("employee@"), "{printed}");
+    assert!(printed.contains("since the first start: employee."));
+    assert!(printed.contains("it is disabled"), "{printed}");
+}
+
+#[test]
+fn with_json_a_usage_error_is_one_object_on_standard_error() {
+    for words in [
+        &["--json"][..],
+        &["user", "--json"],
+        &["--json", "user", "shw"],
+        &["user", "show", "--json"],
+        &["user", "add", "a/b", "--json"],
+        &["grant", "add", "/x", "owner", "--user", "ana", "--json"],
+        &["frob", "--json"],
+        &["user", "set", "ana", "--json"],
+    ] {
+        let told = portcullis(words);
+        assert_eq!((told.code, told.out.as_str()), (Some(2), ""), "{words:?}");
+        let error: Value = serde_json::from_str(&told.err)
+            .unwrap_or_else(|error| panic!("{words:?}: {error}: {told:?}"));
+        assert!(error["error"].is_string(), "{words:?}: {error}");
+    }
+    let told = portcullis(&["user", "add", "--json", "--help"]).must();
+    assert!(told.out.contains("Usage:"), "help is no error");
+    let told = portcullis(&["user", "show", "--", "a", "--json"]);
+    assert!(told.err.starts_with("error: "), "{told:?}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_failure() {
+    let demo = Demo::start();
+    let data = demo.data().display().to_string();
+    for words in [
+        "user list",
+        "audit list",
+        "audit export",
+        "policy table",
+        "--help",
+    ] {
+        let mut command = Command::new("sh");
+        // The reader closes before a word is written.
+        let script = "exec 3>&1; { sleep 0.2; \"$0\" $1 --data \"$2\"; echo $? >&3; } | true";
+        command.args(["-c", script, &binary(), words, &data]);
+        let told = run(&mut command, b"", Duration::from_secs(20));
+        assert_eq!((told.out.trim(), told.err.as_str()), ("0", ""), "{words}");
+    }
 }
 
 // rule H2

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portcullis_authn::{Authenticator, AuthnConfig};
 use portcullis_directory::Directory;
-use portcullis_gate::admin::AdminQuery;
+use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
 use portcullis_net::Limits as NetLimits;
 use portcullis_sftp::{SftpConfig, SftpService};
@@ -124,6 +124,14 @@ impl Gateway {
     /// The data folder.
     pub fn folder(&self) -> &DataFolder {
         &self.folder
+    }
+
+    /// Answers an administrative question.
+    ///
+    /// # Errors
+    /// It was refused or failed.
+    pub async fn query(&self, query: AdminQuery) -> Result<AdminOutcome, AdminError> {
+        self.gate.query(query).await
     }
 
     /// Serves until SIGTERM or SIGINT, then stops in good order; a second signal stops at once.

@@ -5,7 +5,10 @@ use portcullis_gate::admin::{AdminChange, AdminQuery, Subject};
 use portcullis_model::{AccessLevel, AccountName, GroupName, VirtualPath};
 use serde_json::{Value, json};
 
+use super::check_config::dangling;
 use super::{Context, Link, MakeFolder, present};
+use crate::boot;
+use crate::data::DataFolder;
 use crate::failure::Failure;
 
 /// Grants.
@@ -25,8 +28,13 @@ pub enum Grant {
         not_recursive: bool,
     },
     /// List the grants on a folder and below it
+    #[command(after_help = "Examples:
+  portcullis grant list
+  portcullis grant list /reports --json")]
     List(Below),
     /// Remove a grant
+    #[command(after_help = "Example:
+  portcullis grant remove 12")]
     Remove {
         /// Its number, as `portcullis grant list` shows it
         id: i64,
@@ -43,13 +51,20 @@ What each level allows: `portcullis policy table`.";
 #[derive(Subcommand)]
 pub enum Fence {
     /// Set a fence: grants above the folder, except Admin, no longer reach it or anything below
+    #[command(after_help = "Example:
+  portcullis fence add /projects/secret")]
     Add {
         /// The folder; not `/`
         folder: VirtualPath,
     },
     /// List the fences on a folder and below it
+    #[command(after_help = "Examples:
+  portcullis fence list
+  portcullis fence list /reports --json")]
     List(Below),
     /// Remove a fence
+    #[command(after_help = "Example:
+  portcullis fence remove /projects/secret")]
     Remove {
         /// The folder
         folder: VirtualPath,
@@ -70,8 +85,13 @@ pub enum Block {
         whom: Whom,
     },
     /// List the blocks on a folder and below it
+    #[command(after_help = "Examples:
+  portcullis block list
+  portcullis block list /reports --json")]
     List(Below),
     /// Remove a block
+    #[command(after_help = "Example:
+  portcullis block remove 3")]
     Remove {
         /// Its number, as `portcullis block list` shows it
         id: i64,
@@ -142,6 +162,38 @@ async fn list(
     Ok(())
 }
 
+/// Makes a rule, and warns where its folder is not there. It may stand there all the same: folders
+/// are often made after their rules (rule D3).
+async fn add(
+    cli: &Context,
+    folder: &VirtualPath,
+    change: AdminChange,
+    words: impl FnOnce(&Value) -> String,
+) -> Result<(), Failure> {
+    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+    let (mut outcome, report) = link.change(change).await?;
+    if let (Some(warning), Some(members)) =
+        (missing(link.folder(), folder), outcome.as_object_mut())
+    {
+        members.insert("warning".to_owned(), Value::String(warning));
+    }
+    present::changed(cli, outcome, &report, words)
+}
+
+/// What to say of a folder that is not in the storage, where the storage is at hand.
+fn missing(data: &DataFolder, folder: &VirtualPath) -> Option<String> {
+    let config = boot::read_config(data, None).ok()?;
+    let root = boot::storage_root(data, &config);
+    if !root.is_dir() || dangling::stands(&root, folder.as_str()) {
+        return None;
+    }
+    Some(format!(
+        "there is no folder {folder} in {} yet; until there is, `portcullis check-config` lists \
+         the rule as dangling",
+        root.display()
+    ))
+}
+
 /// The new rule's number, where the answer holds it.
 fn with_id(text: String, answer: &Value) -> String {
     match answer.get("id").and_then(Value::as_i64) {
@@ -161,14 +213,14 @@ impl Grant {
                 not_recursive,
             } => {
                 let text = format!("{level} is granted on {folder}.");
+                let on = folder.clone();
                 let change = AdminChange::GrantAdd {
                     folder,
                     subject: whom.subject()?,
                     level,
                     recursive: !not_recursive,
                 };
-                cli.change(MakeFolder::No, change, |answer| with_id(text, answer))
-                    .await
+                add(cli, &on, change, |answer| with_id(text, answer)).await
             }
             Grant::List(below) => {
                 let columns = ["id", "folder", "level", "recursive", "subject"];
@@ -189,8 +241,8 @@ impl Fence {
         match self {
             Fence::Add { folder } => {
                 let text = format!("{folder} is fenced.");
-                cli.change(MakeFolder::No, AdminChange::FenceAdd { folder }, |_| text)
-                    .await
+                let on = folder.clone();
+                add(cli, &on, AdminChange::FenceAdd { folder }, |_| text).await
             }
             Fence::List(below) => {
                 list(cli, below, "fences", &["folder"], "No fence stands there.").await
@@ -212,12 +264,12 @@ impl Block {
         match self {
             Block::Add { folder, whom } => {
                 let text = format!("The block on {folder} is made.");
+                let on = folder.clone();
                 let change = AdminChange::BlockAdd {
                     folder,
                     subject: whom.subject()?,
                 };
-                cli.change(MakeFolder::No, change, |answer| with_id(text, answer))
-                    .await
+                add(cli, &on, change, |answer| with_id(text, answer)).await
             }
             Block::List(below) => {
                 let columns = ["id", "folder", "subject"];

@@ -28,7 +28,12 @@ pub enum Command {
     /// Write all records, as JSON lines or CSV
     Export(export::Export),
     /// Check the hash chain: finds removed, altered and reordered records
-    #[command(after_help = "What it cannot know, it says. Exit code 1 if the chain is broken.")]
+    #[command(
+        after_help = "What it cannot know, it says. Exit code 1 if the chain is broken.
+
+Example:
+  portcullis audit verify --json"
+    )]
     Verify,
 }
 

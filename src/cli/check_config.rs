@@ -1,6 +1,6 @@
 //! `check-config`: what is wrong with the settings, and what an administrator should look at.
 
-mod dangling;
+pub(super) mod dangling;
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,12 @@ use crate::failure::Failure;
 #[derive(Args)]
 #[command(after_help = "\
 Problems of portcullis.toml and of the storage root make the exit code 1. Findings do not: accounts
-that need no second factor, rules on folders that are gone, a missing break-glass administrator,
-names in the storage that are not shown.")]
+that never need a second factor or always do, rules on folders that are gone, a missing break-glass
+administrator, names in the storage that are not shown.
+
+Examples:
+  portcullis check-config
+  portcullis check-config --config new.toml --json")]
 pub struct CheckConfig {
     /// Settings; the data folder's portcullis.toml where none is named
     #[arg(long, value_name = "FILE")]
@@ -107,15 +111,25 @@ impl Report {
         if !has_data {
             text.push_str("There is no data folder yet, so only the settings were checked.\n");
         }
-        if !self.findings.is_empty() {
-            text.push_str("\nWorth a look:\n");
-        }
-        for finding in &self.findings {
-            let says = finding.get("says").unwrap_or(finding);
-            text.push_str(&format!("  - {}\n", present::cell(says)));
-        }
+        // Rule F1: listed, and no fault.
+        let set = |finding: &&Value| finding.get("kind") == Some(&json!("factor_always"));
+        let (acts, doubts): (Vec<&Value>, Vec<&Value>) = self.findings.iter().partition(set);
+        text.push_str(&listed("Worth a look", &doubts));
+        text.push_str(&listed("Set by an administrator", &acts));
         text
     }
+}
+
+fn listed(title: &str, findings: &[&Value]) -> String {
+    if findings.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{title}:\n");
+    for finding in findings {
+        let says = finding.get("says").unwrap_or(finding);
+        text.push_str(&format!("  - {}\n", present::cell(says)));
+    }
+    text
 }
 
 /// A name in the storage that no client sees (rule U8).

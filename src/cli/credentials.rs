@@ -21,6 +21,8 @@ pub enum Password {
     #[command(after_help = PASSWORD_HELP)]
     Set(WithStdin),
     /// Remove the password; sessions opened with it end
+    #[command(after_help = "Example:
+  portcullis password remove ana")]
     Remove(Name),
 }
 
@@ -41,8 +43,12 @@ pub enum Key {
         file: PathBuf,
     },
     /// List the keys of an account
+    #[command(after_help = "Example:
+  portcullis key list ana")]
     List(Name),
     /// Remove a key; sessions opened with it end
+    #[command(after_help = "Example:
+  portcullis key remove ana SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU")]
     Remove {
         /// Whose
         name: AccountName,
@@ -63,6 +69,8 @@ pub enum Totp {
     #[command(after_help = TOTP_HELP)]
     Set(WithStdin),
     /// Remove the secret; sessions opened with it end
+    #[command(after_help = "Example:
+  portcullis totp remove ana")]
     Remove(Name),
 }
 

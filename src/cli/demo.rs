@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use portcullis_gate::admin::{AdminError, AdminQuery};
 use portcullis_gate::{Clock as _, SystemClock};
 
 use super::Context;
@@ -28,12 +29,18 @@ const DEFAULT_DATA: &str = "./portcullis-demo";
 #[derive(Args)]
 #[command(after_help = "\
 The first start makes fresh secrets and keeps them in demo-secrets.json in the data folder; the next
-start uses them again, on another port. Nothing but this host can connect.
+start uses them again, on another port. Accounts that were deleted since stay deleted and are told
+no more; for a whole site again name a new folder with --data. Nothing but this host can connect.
 
 For scripts, --ready-file writes, once everything listens, one JSON object:
   {\"pid\", \"root\", \"sftp\": {\"host\", \"port\", \"host_key\"},
    \"accounts\": {NAME: {\"password\", \"totp_secret\", \"ssh_key_file\",
-                      \"folders\": {PATH: LEVEL}}}}")]
+                      \"folders\": {PATH: LEVEL}}}}
+An account that is disabled has \"disabled\": true as well.
+
+Examples:
+  portcullis demo
+  portcullis demo --data /tmp/try --ready-file /tmp/try.json")]
 pub struct Demo {
     /// Write what scripts need to know to this file, once everything listens
     #[arg(long, value_name = "FILE")]
@@ -66,16 +73,18 @@ impl Demo {
         lock: DataLock,
         config: Config,
     ) -> Result<(), Failure> {
-        let (secrets, lock) = prepare(&folder, lock).await?;
+        let (mut secrets, lock) = prepare(&folder, lock).await?;
         let path = folder.path().to_owned();
         let umask = PrivateUmask::set();
         let gateway = Gateway::start(folder, lock, &config).await?;
         drop(umask);
         let address = gateway.addresses().first().copied();
         let address = address.ok_or_else(|| Failure::new("the demo does not listen"))?;
+        let gone = forget_the_gone(&gateway, &mut secrets).await?;
         let tour = tour::Tour {
             data: &path,
             address,
+            gone: &gone,
             secrets: &secrets,
         };
         gateway.folder().write(
@@ -119,6 +128,28 @@ async fn prepare(folder: &DataFolder, lock: DataLock) -> Result<(Secrets, DataLo
     secrets.complete = true;
     secrets.write(folder)?;
     Ok((secrets, lock))
+}
+
+/// Leaves out of `secrets` what an administrator has taken away since the site was made, and
+/// answers the names of the accounts that are gone. They are not made again: what was deleted
+/// stays deleted.
+async fn forget_the_gone(
+    gateway: &Gateway,
+    secrets: &mut Secrets,
+) -> Result<Vec<&'static str>, Failure> {
+    let mut gone = Vec::new();
+    for account in &site::ACCOUNTS {
+        let name = account.name.parse().context(account.name)?;
+        match gateway.query(AdminQuery::User { name }).await {
+            Ok(shown) => secrets.keep_only(account.name, Some(&shown)),
+            Err(AdminError::NotFound { .. }) => {
+                secrets.keep_only(account.name, None);
+                gone.push(account.name);
+            }
+            Err(error) => return Err(Failure::new(error.to_string())),
+        }
+    }
+    Ok(gone)
 }
 
 /// The demo's settings: loopback, a free port, and room for 1,200 sessions of one address.

@@ -23,8 +23,12 @@ pub enum Command {
         protocols: ProtocolSet,
     },
     /// List groups by name
+    #[command(after_help = "Example:
+  portcullis group list")]
     List(Page),
     /// Show a group and its members
+    #[command(after_help = "Example:
+  portcullis group show finance")]
     Show {
         /// Its name
         name: GroupName,
@@ -32,6 +36,8 @@ pub enum Command {
         page: Page,
     },
     /// Change the protocols that a group opens; sessions that rest on a lost one end
+    #[command(after_help = "Example:
+  portcullis group set partners --protocols sftp,web")]
     Set {
         /// Its name
         name: GroupName,
@@ -40,6 +46,8 @@ pub enum Command {
         protocols: ProtocolSet,
     },
     /// Delete a group with its grants; a block that names it keeps its last members
+    #[command(after_help = "Example:
+  portcullis group delete finance")]
     Delete {
         /// Its name
         name: GroupName,
@@ -50,13 +58,17 @@ pub enum Command {
 #[derive(Subcommand)]
 pub enum Member {
     /// Make a user a member of a group
+    #[command(after_help = "Example:
+  portcullis member add finance ana")]
     Add {
         /// The group
         group: GroupName,
         /// The user
         user: AccountName,
     },
-    /// End a membership
+    /// End a membership; sessions that rest on it end
+    #[command(after_help = "Example:
+  portcullis member remove finance ana")]
     Remove {
         /// The group
         group: GroupName,

@@ -1,7 +1,7 @@
 //! `invite accept`: redeems an invitation on the gateway's host (rule F7).
 
 use clap::{Args, Subcommand};
-use portcullis_gate::admin::AdminChange;
+use portcullis_gate::admin::{AdminChange, AdminQuery};
 use portcullis_gate::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
@@ -25,7 +25,10 @@ secret that it shows.
 
 With --stdin: write the token and the password, one a line; read the line with the secret from
 standard output ({\"totp_secret\", \"otpauth\"} with --json); then write the code of that secret.
-`portcullis user invite NAME` makes the token.";
+`portcullis user invite NAME` makes the token.
+
+Example:
+  portcullis invite accept";
 
 /// Redeems one invitation.
 #[derive(Args)]
@@ -56,11 +59,12 @@ impl Accept {
             let token = source.secret("Invitation token")?;
             portcullis_authn::token_hash(token.expose())
         };
+        let invited = whose(cli, token_hash.clone()).await?;
         let password = source.new_password("New password", least)?;
         let mut totp_sealed = None;
         let mut first_step = None;
         if !self.without_totp {
-            let (secret, step) = enrol(cli, source, "invited")?;
+            let (secret, step) = enrol(cli, source, &invited)?;
             totp_sealed = Some(boot::seal_totp(&folder, &secret)?);
             first_step = Some(step);
         }
@@ -74,16 +78,25 @@ impl Accept {
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
         let (outcome, report) = link.change(change).await?;
         present::changed(cli, outcome, &report, |answer| {
-            match answer
-                .get("user")
-                .or_else(|| answer.get("name"))
-                .and_then(Value::as_str)
-            {
-                Some(name) => format!("Done. Log in as {name}."),
-                None => "Done. You can log in now.".to_owned(),
-            }
+            let name = answer.get("user").and_then(Value::as_str);
+            format!("Done. Log in as {}.", name.unwrap_or(&invited))
         })
     }
+}
+
+/// Whom an invitation is for: asked before anything is typed or shown, and then let go of, because
+/// nobody waits for a person who types.
+async fn whose(cli: &Context, token_hash: Vec<u8>) -> Result<String, Failure> {
+    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+    let answer = link.query(AdminQuery::Invitation { token_hash }).await?;
+    link.close().await;
+    let name = answer.get("user").and_then(Value::as_str);
+    name.map(str::to_owned).ok_or_else(|| {
+        Failure::new(
+            "the invitation is unknown, used or expired; `portcullis user invite NAME` makes \
+             another",
+        )
+    })
 }
 
 /// Shows a new secret and asks for its first code, three times at a prompt.

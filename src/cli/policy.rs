@@ -23,13 +23,20 @@ pub enum Command {
         fixture: PathBuf,
     },
     /// Print what each level allows, from the code that decides
+    #[command(after_help = "Example:
+  portcullis policy table")]
     Table,
     /// Say why an account may or may not do something
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
 }
 
-const EVAL_HELP: &str = r#"The fixture touches no data folder. Example:
+const EVAL_HELP: &str = r#"The fixture touches no data folder.
+
+Example:
+  portcullis policy eval site.json
+
+with this in site.json
 
   { "groups": ["eng"],
     "users": [{"name": "ana", "groups": ["eng"], "site_admin": false}],

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::failure::Failure;
 
-/// Tells how a change went: `words`, then the sessions that it ended (rule C6).
+/// Tells how a change went: `words`, then the sessions that it ended (rule C6). What the answer
+/// warns of goes to standard error, or into the list `warnings` of the JSON.
 ///
 /// # Errors
 /// Sessions did not confirm their end in time.
@@ -23,7 +24,9 @@ pub fn changed(
         Value::Null => json!({}),
         other => json!({ "result": other }),
     };
+    let warnings = take_warnings(&mut answer);
     if let Some(members) = answer.as_object_mut() {
+        members.insert("warnings".to_owned(), json!(warnings));
         members.insert("sessions_ended".to_owned(), json!(report.sessions_ended));
         members.insert("slowest_ms".to_owned(), json!(report.slowest_ms));
         members.insert(
@@ -43,6 +46,11 @@ pub fn changed(
         }
         text
     });
+    if !cli.json {
+        for warning in &warnings {
+            eprintln!("portcullis: warning: {}", printable(warning));
+        }
+    }
     if report.sessions_not_ended > 0 {
         return Err(Failure::new(format!(
             "the change is made, but {} did not confirm the end within 2 s; `portcullis session \
@@ -51,6 +59,17 @@ pub fn changed(
         )));
     }
     Ok(())
+}
+
+/// Takes out what an answer warns of.
+fn take_warnings(answer: &mut Value) -> Vec<String> {
+    let warning = answer
+        .as_object_mut()
+        .and_then(|members| members.remove("warning"));
+    match warning {
+        Some(Value::String(text)) => vec![text],
+        _ => Vec::new(),
+    }
 }
 
 /// `1 session`, `2 sessions`.

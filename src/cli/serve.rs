@@ -17,7 +17,10 @@ The first start writes a commented portcullis.toml, host keys and the site's key
 folder. Make the first administrator with `portcullis setup`; until then the log warns.
 
 SIGTERM and SIGINT stop in good order: no new connections, sessions take their leave within
-limits.shutdown_seconds. A second signal stops at once.")]
+limits.shutdown_seconds. A second signal stops at once.
+
+Example:
+  portcullis serve --data /var/lib/portcullis")]
 pub struct Serve {
     /// Settings; the data folder's portcullis.toml where none is named
     #[arg(long, value_name = "FILE")]

@@ -12,6 +12,8 @@ use crate::failure::Failure;
 #[derive(Subcommand)]
 pub enum Command {
     /// List the open sessions of the running gateway
+    #[command(after_help = "Example:
+  portcullis session list")]
     List,
     /// End one session, or all of an account; it may log in again at once
     #[command(after_help = "Examples:

@@ -25,7 +25,11 @@ With --stdin: write the password, one line; read the secret from standard output
 \"otpauth\"} with --json); write its code. Or write one JSON object, and be done:
   {\"name\": \"ada\", \"password\": \"...\"}
 A secret that exists already can be given in it as \"totp_secret\" (base32), and its present code as
-\"code\" to have it checked.")]
+\"code\" to have it checked.
+
+Examples:
+  portcullis setup
+  portcullis setup ada --data /var/lib/portcullis")]
 pub struct Setup {
     /// The administrator's login name
     #[arg(default_value = "breakglass")]

@@ -11,6 +11,8 @@ use crate::failure::Failure;
 #[derive(Subcommand)]
 pub enum Site {
     /// Show all settings and providers
+    #[command(after_help = "Example:
+  portcullis site show")]
     Show,
     /// Change a setting
     #[command(after_help = SET_HELP)]
@@ -26,7 +28,11 @@ const SET_HELP: &str = "Settings:
   factor_rule                   who needs a second factor: everyone (default), administrators, off
   tickets                       on (default) or off: a full login spares the code for 10 minutes
   protocols                     what the site opens: a list of sftp, ftp, webdav and web
-  protocol_access_groups_only   on or off (default): ignore the users' own protocol flags";
+  protocol_access_groups_only   on or off (default): ignore the users' own protocol flags
+
+Examples:
+  portcullis site set factor_rule administrators
+  portcullis site set protocols sftp,web";
 
 /// Identity providers.
 #[derive(Subcommand)]
@@ -43,6 +49,8 @@ pub enum Provider {
         idp_freshness: Freshness,
     },
     /// List the providers
+    #[command(after_help = "Example:
+  portcullis provider list")]
     List,
 }
 

@@ -18,12 +18,23 @@ pub enum Command {
     #[command(after_help = ADD_HELP)]
     Add(Add),
     /// List accounts by name
+    #[command(after_help = "Examples:
+  portcullis user list
+  portcullis user list --after mia --limit 50 --json")]
     List(Page),
     /// Show one account: groups, credentials (never secrets), grants
+    #[command(after_help = "Example:
+  portcullis user show ana")]
     Show(Name),
     /// Change an account; what is not named stays as it is
+    #[command(after_help = "Examples:
+  portcullis user set ana --home /reports --max-sessions 8
+  portcullis user set ana --protocols sftp,web --role read-only-administrator
+  portcullis user set acme --root-view /partners/acme")]
     Set(Set),
     /// Rename an account; its id, sessions and rights stay
+    #[command(after_help = "Example:
+  portcullis user rename ana ana.diaz")]
     Rename {
         /// Its name
         name: AccountName,
@@ -34,8 +45,11 @@ pub enum Command {
     #[command(after_help = DISABLE_HELP)]
     Disable(Name),
     /// Enable an account again; its ended sessions stay ended
+    #[command(after_help = "Example:
+  portcullis user enable ana")]
     Enable(Name),
     /// Delete an account with its credentials, and the grants and blocks that name it alone
+    #[command(after_help = DELETE_HELP)]
     Delete(Name),
     /// Print a one-time invitation, with which the person sets a password and one-time codes
     #[command(after_help = INVITE_HELP)]
@@ -51,11 +65,25 @@ const ADD_HELP: &str = "Examples:
 const DISABLE_HELP: &str =
     "The command returns when the sockets are closed, at most after 2 s, and \
 says how many sessions it ended and how long the slowest took. With --json: sessions_ended,
-slowest_ms, sessions_not_ended. Exit code 1 if a session did not confirm its end.";
+slowest_ms, sessions_not_ended. Exit code 1 if a session did not confirm its end.
+
+Example:
+  portcullis user disable ana";
+
+const DELETE_HELP: &str = "It ends everything that the account has open, as `user disable` does. \
+An account that is made
+again under the name inherits nothing.
+
+Example:
+  portcullis user delete ana";
 
 const INVITE_HELP: &str = "The person redeems it over SFTP, with the token as the password \
 (keyboard-interactive), or on this host with `portcullis invite accept`. An earlier invitation of
-the account dies.";
+the account dies.
+
+Examples:
+  portcullis user invite ana
+  portcullis user invite ana --hours 4 --json";
 
 /// One account.
 #[derive(Args)]

@@ -99,6 +99,11 @@ async fn an_invitation_is_redeemed_on_the_host() {
     output.read_line(&mut line).unwrap();
     let told: serde_json::Value = serde_json::from_str(&line).unwrap();
     let secret = told["totp_secret"].as_str().unwrap();
+    let label = told["otpauth"].as_str().unwrap();
+    assert!(
+        label.starts_with("otpauth://totp/Portcullis%3Anina?"),
+        "{label}"
+    );
     writeln!(input, "{}", code_at(secret, unix_now())).unwrap();
     drop(input);
     assert!(child.wait().unwrap().success());

@@ -2,18 +2,19 @@
 //!
 //! Owns what counts as one. Dangling folders are found elsewhere, with the storage at hand.
 
-use portcullis_authn::StoreError;
+use portcullis_authn::{AccountFactorRule, StoreError};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
 
 use crate::error::During;
-use crate::{blocks, query};
+use crate::{accounts, blocks, query};
 
 /// The most of one kind.
 const MOST: i64 = 1_000;
 
 /// `{"findings": [{"kind", "says", ...}], "more"}`. Kinds: `no_break_glass` and
-/// `no_administrator`; `factor_never` with `user`; `frozen_block` with `block`.
+/// `no_administrator`; `factor_never` with `user`; `factor_always` with `user`, which is no fault
+/// but an administrator's act; `frozen_block` with `block`.
 pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<Value, StoreError> {
     let mut findings = Vec::new();
     if break_glass(connection, now).await? == 0 {
@@ -29,9 +30,10 @@ pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<V
             "says": "no site administrator is active",
         }));
     }
-    let never = never(connection).await?;
+    let never = with_rule(connection, AccountFactorRule::Never).await?;
+    let always = with_rule(connection, AccountFactorRule::Always).await?;
     let frozen = blocks::frozen(connection, MOST + 1).await?;
-    let more = [never.len(), frozen.len()]
+    let more = [never.len(), always.len(), frozen.len()]
         .iter()
         .any(|found| *found > MOST as usize);
     for name in never.iter().take(MOST as usize) {
@@ -39,6 +41,13 @@ pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<V
             "kind": "factor_never",
             "user": name,
             "says": format!("{name} never needs a second factor"),
+        }));
+    }
+    for name in always.iter().take(MOST as usize) {
+        findings.push(json!({
+            "kind": "factor_always",
+            "user": name,
+            "says": format!("{name} needs a second factor at every login"),
         }));
     }
     for block in frozen.iter().take(MOST as usize) {
@@ -72,15 +81,20 @@ async fn break_glass(connection: &mut SqliteConnection, now: i64) -> Result<i64,
 
 async fn administrators(connection: &mut SqliteConnection, now: i64) -> Result<i64, StoreError> {
     let nobody = portcullis_model::AccountId(0);
-    crate::accounts::other_active_administrators(connection, nobody, now).await
+    accounts::other_active_administrators(connection, nobody, now).await
 }
 
-async fn never(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
+/// The accounts that are excepted from the site's second-factor rule in this way (rule F1).
+async fn with_rule(
+    connection: &mut SqliteConnection,
+    rule: AccountFactorRule,
+) -> Result<Vec<String>, StoreError> {
     sqlx::query_scalar(
-        "SELECT name FROM accounts WHERE factor_rule = 'never' ORDER BY name_normal LIMIT $1",
+        "SELECT name FROM accounts WHERE factor_rule = $1 ORDER BY name_normal LIMIT $2",
     )
+    .bind(accounts::factor_rule_text(rule))
     .bind(MOST + 1)
     .fetch_all(connection)
     .await
-    .during("listing accounts without second factor")
+    .during("listing exceptions from the second-factor rule")
 }

@@ -38,6 +38,10 @@ impl Directory {
                 users(connection, after.as_deref(), clamp(limit), now).await
             }
             AdminQuery::User { name } => user(connection, &name, now).await,
+            AdminQuery::Invitation { token_hash } => {
+                let found = invited(connection, &token_hash, now).await?;
+                Ok(json!({ "user": found.map(|account| account.name) }))
+            }
             AdminQuery::Groups { after, limit } => {
                 group_list(connection, after.as_deref(), clamp(limit)).await
             }
@@ -94,6 +98,18 @@ async fn find(
 ) -> Result<Account, AdminError> {
     let found = accounts::by_name(connection, name.normal()).await?;
     found.ok_or_else(|| no_user(name.shown()))
+}
+
+/// The account that an open invitation is for.
+pub(crate) async fn invited(
+    connection: &mut SqliteConnection,
+    token_hash: &[u8],
+    now: i64,
+) -> Result<Option<Account>, StoreError> {
+    match credentials::invitation_by_token(connection, token_hash, now).await? {
+        Some((_, id)) => accounts::by_id(connection, id).await,
+        None => Ok(None),
+    }
 }
 
 /// An account, or the last one that was deleted under this name.

@@ -295,6 +295,11 @@ pub enum AdminQuery {
         /// Which.
         name: AccountName,
     },
+    /// Whom an open invitation is for.
+    Invitation {
+        /// SHA-256 of the token.
+        token_hash: Vec<u8>,
+    },
     /// Groups, by name.
     Groups {
         /// Names after this one.
@@ -335,8 +340,8 @@ pub enum AdminQuery {
     AuditVerify,
     /// Site settings and providers.
     Site,
-    /// Things that an administrator should look at: accounts with `never`, dangling rules, no
-    /// break-glass administrator.
+    /// Things that an administrator should look at: accounts with `never` or `always`, frozen
+    /// blocks, no break-glass administrator.
     Findings,
     /// Why an answer is what it is (permissions.md 8).
     Explain {

@@ -1,6 +1,6 @@
 //! `audit export`: all records as JSON lines or CSV.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -73,7 +73,11 @@ impl Export {
             let answer = link.query(self.filter.query(after, PAGE)).await?;
             let rows = present::rows(&answer);
             for row in rows {
-                sheet.write(row)?;
+                match sheet.write(row) {
+                    // A reader that has gone, as `head` does, wants no more.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                    written => written.context("cannot write the export")?,
+                }
             }
             bar.inc(rows.len() as u64);
             // Pages are walked by number, so that records made meanwhile neither shift nor repeat.
@@ -83,7 +87,10 @@ impl Export {
             }
         }
         bar.finish_and_clear();
-        sheet.finish()
+        match sheet.finish() {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            finished => finished.context("cannot write the export"),
+        }
     }
 }
 
@@ -123,22 +130,20 @@ impl Sheet {
         Ok(Sheet::Csv(Box::new(writer)))
     }
 
-    fn write(&mut self, row: &Value) -> Result<(), Failure> {
+    fn write(&mut self, row: &Value) -> std::io::Result<()> {
         match self {
-            Sheet::Jsonl(out) => writeln!(out, "{row}").context("cannot write the export"),
+            Sheet::Jsonl(out) => writeln!(out, "{row}"),
             Sheet::Csv(writer) => {
                 let cells = COLUMNS.map(|column| text_cell(row.get(column)));
-                writer
-                    .write_record(cells)
-                    .context("cannot write the export")
+                writer.write_record(cells).map_err(std::io::Error::from)
             }
         }
     }
 
-    fn finish(self) -> Result<(), Failure> {
+    fn finish(self) -> std::io::Result<()> {
         match self {
-            Sheet::Jsonl(mut out) => out.flush().context("cannot write the export"),
-            Sheet::Csv(mut writer) => writer.flush().context("cannot write the export"),
+            Sheet::Jsonl(mut out) => out.flush(),
+            Sheet::Csv(mut writer) => writer.flush(),
         }
     }
 }

@@ -51,9 +51,14 @@ pub(super) async fn rules(link: &mut Link, root: &Path) -> Result<Vec<Value>, Fa
     Ok(found)
 }
 
+/// Whether the folder stands below `root`.
+pub(in crate::cli) fn stands(root: &Path, folder: &str) -> bool {
+    root.join(folder.trim_start_matches('/')).is_dir()
+}
+
 fn dangling(root: &Path, what: &str, folder: Option<&Value>) -> Option<Value> {
     let folder = folder?.as_str()?;
-    if root.join(folder.trim_start_matches('/')).is_dir() {
+    if stands(root, folder) {
         return None;
     }
     Some(json!({

@@ -20,17 +20,21 @@ use crate::failure::{Context as _, Failure};
 pub fn facts(data: &Path, address: SocketAddr, host_keys: &[String], secrets: &Secrets) -> Value {
     let mut accounts = Map::new();
     for account in &ACCOUNTS {
+        let Some(its) = secrets.accounts.get(account.name) else {
+            continue;
+        };
         let mut about = Map::new();
-        if let Some(its) = secrets.accounts.get(account.name) {
-            if let Some(password) = &its.password {
-                about.insert("password".to_owned(), json!(password));
-            }
-            if let Some(secret) = &its.totp_secret {
-                about.insert("totp_secret".to_owned(), json!(secret));
-            }
-            if let Some(file) = &its.ssh_key {
-                about.insert("ssh_key_file".to_owned(), json!(data.join(file)));
-            }
+        if let Some(password) = &its.password {
+            about.insert("password".to_owned(), json!(password));
+        }
+        if let Some(secret) = &its.totp_secret {
+            about.insert("totp_secret".to_owned(), json!(secret));
+        }
+        if let Some(file) = &its.ssh_key {
+            about.insert("ssh_key_file".to_owned(), json!(data.join(file)));
+        }
+        if its.disabled {
+            about.insert("disabled".to_owned(), json!(true));
         }
         let folders: Map<String, Value> = account
             .folders

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use portcullis_authn::SecretText;
 use portcullis_sftp::generate_key;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::site::ACCOUNTS;
 use crate::cli::credentials::base32;
@@ -36,6 +37,9 @@ pub struct AccountSecrets {
     /// The public line of that key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// Whether the account is disabled at this start; not kept.
+    #[serde(skip)]
+    pub disabled: bool,
 }
 
 impl Secrets {
@@ -77,6 +81,31 @@ impl Secrets {
             folder.write(&file, private.as_bytes())?;
         }
         Ok(secrets)
+    }
+
+    /// Forgets, until the next start, what an administrator has taken away since: accounts, and
+    /// passwords, codes and keys of those that are left. `shown` is an account as `user show` has
+    /// it, `None` where there is none.
+    pub fn keep_only(&mut self, name: &str, shown: Option<&Value>) {
+        let Some(shown) = shown else {
+            self.accounts.remove(name);
+            return;
+        };
+        let Some(its) = self.accounts.get_mut(name) else {
+            return;
+        };
+        let has = |what: &str| shown.get(what) == Some(&Value::Bool(true));
+        its.disabled = !has("active");
+        if !has("password") {
+            its.password = None;
+        }
+        if !has("totp") {
+            its.totp_secret = None;
+        }
+        let keys = shown.get("keys").and_then(Value::as_array);
+        if keys.is_none_or(Vec::is_empty) {
+            its.ssh_key = None;
+        }
     }
 
     /// Stores them.

@@ -17,6 +17,8 @@ pub struct Tour<'a> {
     pub data: &'a Path,
     pub address: SocketAddr,
     pub secrets: &'a Secrets,
+    /// Accounts of the demo that are no more.
+    pub gone: &'a [&'static str],
 }
 
 impl Tour<'_> {
@@ -58,18 +60,39 @@ impl Tour<'_> {
             for line in account.shows {
                 let _ = writeln!(text, "  - {line}");
             }
-            if account.name == "leaver" {
+            if its.disabled {
+                let enable = format!("user enable {}", account.name);
+                let _ = writeln!(
+                    text,
+                    "  - it is disabled, and in again after\n      {}",
+                    self.portcullis(&enable)
+                );
+            } else if account.name == "leaver" {
                 let _ = writeln!(text, "      {}", self.portcullis("user disable leaver"));
             }
         }
-        let _ = write!(
-            text,
-            "\nAlso worth a look, in a second terminal:\n  {}\n  {}\n  {}\n",
-            self.portcullis("session list"),
-            self.portcullis("audit list --kind cut"),
-            self.portcullis("policy explain employee read /handbook/board/minutes.txt"),
-        );
-        let _ = writeln!(text, "  {}", self.portcullis("user enable leaver"));
+        if !self.gone.is_empty() {
+            let _ = writeln!(
+                text,
+                "\nDeleted or renamed since the first start: {}. A new folder (--data DIR) has \
+                 everyone again.",
+                self.gone.join(", ")
+            );
+        }
+        text.push_str("\nAlso worth a look, in a second terminal:\n");
+        for (whose, command) in [
+            (None, "session list"),
+            (None, "audit list --kind cut"),
+            (
+                Some("employee"),
+                "policy explain employee read /handbook/board/minutes.txt",
+            ),
+            (Some("leaver"), "user enable leaver"),
+        ] {
+            if whose.is_none_or(|name| self.secrets.accounts.contains_key(name)) {
+                let _ = writeln!(text, "  {}", self.portcullis(command));
+            }
+        }
         text
     }
 

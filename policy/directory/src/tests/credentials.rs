@@ -197,8 +197,15 @@ async fn invitations_live_for_a_day_at_most_and_the_latest_counts() {
         site.refusal(accept(1, Some(vec![1]))).await,
         AdminError::Refused(_)
     ));
+    let whose = async |byte| {
+        let token_hash = vec![byte; 32];
+        site.query(AdminQuery::Invitation { token_hash }).await["user"].clone()
+    };
+    assert_eq!(whose(1).await, serde_json::Value::Null);
+    assert_eq!(whose(2).await, "ana");
     let (answer, _) = site.done(accept(2, Some(vec![1]))).await;
     assert_eq!(answer["user"], "ana");
+    assert_eq!(whose(2).await, serde_json::Value::Null, "it is used up");
     assert!(matches!(
         site.refusal(accept(2, Some(vec![1]))).await,
         AdminError::Refused(_)

@@ -147,13 +147,17 @@ async fn what_an_administrator_should_look_at_is_found() {
         hash,
     })
     .await;
-    assert_eq!(kinds().await, ["no_break_glass"], "it has one factor only");
+    assert_eq!(
+        kinds().await,
+        ["no_break_glass", "factor_always"],
+        "it has one factor only"
+    );
     site.change(AdminChange::TotpSet {
         name: name("root"),
         sealed: vec![1],
     })
     .await;
-    assert_eq!(kinds().await, Vec::<String>::new());
+    assert_eq!(kinds().await, ["factor_always"]);
     site.user("job").await;
     site.group("eng", &["job"]).await;
     site.change(AdminChange::BlockAdd {
@@ -163,7 +167,10 @@ async fn what_an_administrator_should_look_at_is_found() {
     .await;
     site.change(AdminChange::GroupDelete { name: group("eng") })
         .await;
-    assert_eq!(kinds().await, ["factor_never", "frozen_block"]);
+    assert_eq!(
+        kinds().await,
+        ["factor_never", "factor_always", "frozen_block"]
+    );
 }
 
 #[tokio::test]
