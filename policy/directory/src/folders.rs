@@ -3,7 +3,7 @@
 //! Owns the `folder_moves` journal and every statement that follows a folder through all tables.
 
 use portcullis_authn::StoreError;
-use portcullis_gate::{Change, FolderRule};
+use portcullis_gate::{Change, FileIdentity, FolderMove, FolderRule};
 use portcullis_model::VirtualPath;
 use sqlx::SqliteConnection;
 
@@ -65,18 +65,19 @@ pub(crate) async fn rules(
     rows.into_iter().map(rule).collect()
 }
 
-/// Journals a move.
-pub(crate) async fn begin_move(
-    tx: &mut Tx,
-    from: &VirtualPath,
-    to: &VirtualPath,
-) -> Result<i64, StoreError> {
+/// Journals a move or a removal.
+pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, StoreError> {
     let at = millis(tx.clock.now());
+    let folder = what.folder;
     sqlx::query_scalar(
-        "INSERT INTO folder_moves (from_folder, to_folder, at) VALUES ($1, $2, $3) RETURNING id",
+        "INSERT INTO folder_moves (from_folder, to_folder, volume, number, born, at) \
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
     )
-    .bind(from.as_str())
-    .bind(to.as_str())
+    .bind(what.from.as_str())
+    .bind(what.to.as_ref().map(VirtualPath::as_str))
+    .bind(folder.map(|it| it.volume.cast_signed()))
+    .bind(folder.map(|it| it.number.cast_signed()))
+    .bind(folder.map(|it| it.born.cast_signed()))
     .bind(at)
     .fetch_one(&mut tx.connection)
     .await
@@ -86,39 +87,63 @@ pub(crate) async fn begin_move(
 /// Moves that were never ended, oldest first.
 pub(crate) async fn unfinished(
     connection: &mut SqliteConnection,
-) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
-    let rows: Vec<(i64, String, String)> =
-        sqlx::query_as("SELECT id, from_folder, to_folder FROM folder_moves ORDER BY id LIMIT $1")
-            .bind(MOST_MOVES)
-            .fetch_all(connection)
-            .await
-            .during("reading unfinished moves")?;
+) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+    let rows: Vec<Journalled> = sqlx::query_as(
+        "SELECT id, from_folder, to_folder, volume, number, born FROM folder_moves \
+         ORDER BY id LIMIT $1",
+    )
+    .bind(MOST_MOVES)
+    .fetch_all(connection)
+    .await
+    .during("reading unfinished moves")?;
     rows.into_iter().map(read_move).collect()
 }
 
+/// A row of the journal.
+type Journalled = (
+    i64,
+    String,
+    Option<String>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
+);
+
 fn read_move(
-    (id, from, to): (i64, String, String),
-) -> Result<(i64, VirtualPath, VirtualPath), StoreError> {
-    let from = from.parse().map_err(|_| corrupt("folder", &from))?;
-    let to = to.parse().map_err(|_| corrupt("folder", &to))?;
-    Ok((id, from, to))
+    (id, from, to, volume, number, born): Journalled,
+) -> Result<(i64, FolderMove), StoreError> {
+    let parse = |text: String| text.parse().map_err(|_| corrupt("folder", &text));
+    let identity = |((volume, number), born): ((i64, i64), i64)| FileIdentity {
+        volume: volume.cast_unsigned(),
+        number: number.cast_unsigned(),
+        born: born.cast_unsigned(),
+    };
+    let what = FolderMove {
+        from: parse(from)?,
+        to: to.map(parse).transpose()?,
+        folder: volume.zip(number).zip(born).map(identity),
+    };
+    Ok((id, what))
 }
 
-/// Ends a journalled move; if it happened, the rules follow. A row that is gone was ended before.
-pub(crate) async fn end_move(tx: &mut Tx, row: i64, moved: bool) -> Result<Change, StoreError> {
-    let row: Option<(i64, String, String)> = sqlx::query_as(
-        "DELETE FROM folder_moves WHERE id = $1 RETURNING id, from_folder, to_folder",
+/// Ends a journalled move; if it is done, the rules follow the folder, or go where it was removed.
+/// A row that is gone was ended before.
+pub(crate) async fn end_move(tx: &mut Tx, row: i64, done: bool) -> Result<Change, StoreError> {
+    let row: Option<Journalled> = sqlx::query_as(
+        "DELETE FROM folder_moves WHERE id = $1 \
+         RETURNING id, from_folder, to_folder, volume, number, born",
     )
     .bind(row)
     .fetch_optional(&mut tx.connection)
     .await
     .during("ending a folder's move")?;
-    match row {
-        Some(row) if moved => {
-            let (_, from, to) = read_move(row)?;
-            follow(tx, &from, &to).await
-        }
-        _ => Ok(Change::default()),
+    let Some(row) = row.filter(|_| done) else {
+        return Ok(Change::default());
+    };
+    let (_, FolderMove { from, to, .. }) = read_move(row)?;
+    match to {
+        Some(to) => follow(tx, &from, &to).await,
+        None => forget(tx, &from).await,
     }
 }
 
@@ -172,7 +197,7 @@ const FORGET: [&str; 4] = [
 ];
 
 /// Removes the rules on a folder and below it.
-pub(crate) async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, StoreError> {
+async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, StoreError> {
     let (first, end) = below(folder);
     let mut rows = 0;
     for sql in FORGET {

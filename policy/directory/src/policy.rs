@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use portcullis_authn::StoreError;
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
-    AdmissionAnswer, AdmissionRequest, Change, FolderRule, LoadedView, PolicyStore, Unannounced,
+    AdmissionAnswer, AdmissionRequest, Change, FolderMove, FolderRule, LoadedView, PolicyStore,
+    Unannounced,
 };
 use portcullis_model::{AccountId, VirtualPath};
 
@@ -38,39 +39,24 @@ impl PolicyStore for Directory {
         folders::rules(&mut snapshot, folder, limit).await
     }
 
-    async fn begin_folder_move(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-    ) -> Result<i64, StoreError> {
-        let (from, to) = (from.clone(), to.clone());
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError> {
+        let what = what.clone();
         self.writer
-            .run(move |tx| Box::pin(async move { folders::begin_move(tx, &from, &to).await }))
+            .run(move |tx| Box::pin(async move { folders::begin_move(tx, &what).await }))
             .await
     }
 
-    async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError> {
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError> {
         let change: Result<Change, StoreError> = self
             .writer
-            .run(move |tx| Box::pin(folders::end_move(tx, row, moved)))
+            .run(move |tx| Box::pin(folders::end_move(tx, row, done)))
             .await;
         Ok(Unannounced::new((), change?))
     }
 
-    async fn unfinished_folder_moves(
-        &self,
-    ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
+    async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
         let mut snapshot = self.snapshot().await?;
         folders::unfinished(&mut snapshot).await
-    }
-
-    async fn forget_folder(&self, folder: &VirtualPath) -> Result<Unannounced<()>, StoreError> {
-        let folder = folder.clone();
-        let change: Result<Change, StoreError> = self
-            .writer
-            .run(move |tx| Box::pin(async move { folders::forget(tx, &folder).await }))
-            .await;
-        Ok(Unannounced::new((), change?))
     }
 
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {

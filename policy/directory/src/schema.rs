@@ -10,10 +10,12 @@ use crate::DirectoryError;
 use crate::error::During;
 
 /// The newest schema that this program knows.
-pub(crate) const KNOWN: i64 = 1;
+pub(crate) const KNOWN: i64 = 2;
 
 const UP_1: &str = include_str!("../migrations/sqlite/0001_directory.up.sql");
 const DOWN_1: &str = include_str!("../migrations/sqlite/0001_directory.down.sql");
+const UP_2: &str = include_str!("../migrations/sqlite/0002_folder_removals.up.sql");
+const DOWN_2: &str = include_str!("../migrations/sqlite/0002_folder_removals.down.sql");
 
 /// Every migration, both ways.
 pub(crate) fn migrator() -> Migrator {
@@ -23,6 +25,8 @@ pub(crate) fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         step(1, "directory", MigrationType::ReversibleUp, UP_1),
         step(1, "directory", MigrationType::ReversibleDown, DOWN_1),
+        step(2, "folder removals", MigrationType::ReversibleUp, UP_2),
+        step(2, "folder removals", MigrationType::ReversibleDown, DOWN_2),
     ])
 }
 

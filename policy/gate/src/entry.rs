@@ -117,9 +117,9 @@ impl Ports {
         )?;
         let root = loaded.view.root();
         // A root view whose folder is gone never falls back to `/` (rule D3).
-        match self.is_folder(root).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(RefusalReason::RootViewGone),
+        match self.folder_at(root).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(RefusalReason::RootViewGone),
             Err(error) => {
                 tracing::error!(%error, "the root view could not be looked at");
                 Err(RefusalReason::Unavailable)

@@ -1,13 +1,16 @@
 //! Moving and removing folders, with everything that stands on them (rules D1, D2).
 //!
 //! INVARIANT: a folder moves only where every entry below it may move and arrive, and its rules
-//! move with it in one commit that a crash cannot split.
+//! move or go with it: journalled before the disk is touched, so that a crash ends in one state.
+
+use std::sync::Arc;
 
 use portcullis_model::{Action, FileName, PlaceKind, VirtualPath};
 
 use crate::fs::{AuthorizedFs, Found};
-use crate::live::Present;
-use crate::{AuditOutcome, EntryKind, FsError};
+use crate::live::{Live, Present};
+use crate::moving::Move;
+use crate::{AuditOutcome, EntryKind, FolderMove, FsError};
 
 /// More rules below one folder than this are not moved in one commit.
 const MAX_RULES: usize = 10_000;
@@ -37,19 +40,11 @@ impl AuthorizedFs {
         live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
         let event = live.event("remove_dir", AuditOutcome::Intent, &site);
         live.change(event, async {
+            let place = live.ports.moving.close(&site, None)?;
             let present = live.present().await?;
             live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
             self.may_take_rules(&present, &site).await?;
-            // Until its rules are gone too, no new folder of that name can begin with them.
-            let moving = live.ports.moving.begin(&site, &site);
-            live.ports.storage.remove_dir(live.permit(&site)).await?;
-            let forgotten = live.ports.policy.forget_folder(&site).await;
-            let forgotten = forgotten.map_err(|error| {
-                moving.keep();
-                unavailable(error)
-            })?;
-            live.ports.announce(forgotten).await;
-            Ok(())
+            self.take_away(place).await
         })
         .await
     }
@@ -68,42 +63,25 @@ impl AuthorizedFs {
         let mut event = live.event("rename", AuditOutcome::Intent, from);
         event.second_target = Some(to.as_str().to_owned());
         live.change(event, async {
+            let place = live.ports.moving.close(from, Some(to))?;
             let present = live.present().await?;
             self.check_folder_move(&present, from, to)?;
             self.check_contents_move(&present, from, to).await?;
             self.may_take_rules(&present, from).await?;
             self.may_take_rules(&present, to).await?;
-            self.move_with_rules(from, to).await
+            self.take_away(place).await
         })
         .await
     }
 
-    async fn move_with_rules(&self, from: &VirtualPath, to: &VirtualPath) -> Result<(), FsError> {
-        let ports = &self.live.ports;
-        let row = ports
-            .policy
-            .begin_folder_move(from, to)
-            .await
-            .map_err(unavailable)?;
-        // Rules guard places, and this folder is between two: nobody reaches either meanwhile.
-        let moving = ports.moving.begin(from, to);
-        let moved = ports
-            .storage
-            .rename(self.live.permit(from), self.live.permit(to), false)
-            .await;
-        let ended = ports.policy.end_folder_move(row, moved.is_ok()).await;
-        match ended {
-            Ok(unannounced) => {
-                ports.announce(unannounced).await;
-            }
-            // The journal stands: the next start ends it as the disk says. Until then nothing there
-            // is decided.
-            Err(error) => {
-                moving.keep();
-                tracing::error!(%error, %from, %to, "a folder's rules could not follow it");
-            }
-        }
-        Ok(moved?)
+    /// Moves or removes the folder with its rules, in a task of its own: a caller that goes away in
+    /// the middle must not leave the two apart.
+    async fn take_away(&self, place: Move) -> Result<(), FsError> {
+        let task = tokio::spawn(take_away(self.live.clone(), place));
+        task.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "taking a folder away broke off");
+            Err(FsError::Unavailable)
+        })
     }
 
     /// The folder itself: renamed where it is, made where it goes.
@@ -215,7 +193,31 @@ impl AuthorizedFs {
     }
 }
 
-fn unavailable(error: portcullis_authn::StoreError) -> FsError {
+async fn take_away(live: Arc<Live>, mut place: Move) -> Result<(), FsError> {
+    let ports = &live.ports;
+    let FolderMove { from, to, .. } = place.what().clone();
+    let folder = ports.folder_at(&from).await.map_err(unavailable)?;
+    let folder = folder.ok_or(FsError::NotFound)?;
+    place.journal(ports, folder).await.map_err(unavailable)?;
+    let gone = match &to {
+        Some(to) => {
+            let may_go = live.permit(&from).about(folder);
+            let may_come = live.permit(to);
+            ports.storage.rename(may_go, may_come, false).await
+        }
+        None => {
+            let may_go = live.permit(&from).about(folder);
+            ports.storage.remove_dir(may_go).await
+        }
+    };
+    // What failed may have happened all the same: a rename stands that could not be made durable.
+    if let Err(error) = place.end(ports, gone.is_ok()).await {
+        tracing::error!(%error, %from, ?to, "a folder's rules wait; its places are closed");
+    }
+    Ok(gone?)
+}
+
+fn unavailable(error: crate::StoreError) -> FsError {
     tracing::error!(%error, "the directory failed");
     FsError::Unavailable
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use portcullis_authn::{
     AuthenticatedPrincipal, Clock, LoginEvent, LoginEvents, RefusalReason, SiteKey,
 };
-use portcullis_model::{AccountId, AccountName, Protocol, SessionId, VirtualPath};
+use portcullis_model::{AccountId, AccountName, Protocol, SessionId};
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, CutReason, CutTarget};
@@ -22,8 +22,7 @@ use crate::own::OwnUploads;
 use crate::registry::{Ended, Registry};
 use crate::{
     AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection, ConnectionInfo, CutReport,
-    Durability, EndReason, EntryKind, Permit, PolicyStore, Session, Storage, Transport,
-    Unannounced,
+    Durability, EndReason, PolicyStore, Session, Storage, Transport, Unannounced,
 };
 
 /// The outbox is read this often (rule C4).
@@ -130,18 +129,17 @@ impl Gate {
         ports
             .swept
             .store(ports.policy.newest_version().await?, Ordering::SeqCst);
-        for (row, from, to) in ports.policy.unfinished_folder_moves().await? {
-            let moved = ports.is_folder(&to).await? && !ports.is_folder(&from).await?;
-            let ended = ports.policy.end_folder_move(row, moved).await?;
-            ports.announce(ended).await;
-            tracing::warn!(%from, %to, moved, "ended a move that a crash interrupted");
-        }
-        Ok(())
+        ports.recover_moves().await
     }
 
-    /// Sweeps the outbox every second, and idle lists and old partials every hour, until the task
-    /// that runs it is aborted.
+    /// Sweeps the outbox and unsettled moves of folders every second, and idle lists and old
+    /// partials every hour, until the task that runs it is aborted.
     pub async fn run(self: Arc<Self>) {
+        // Side by side: a disk that hangs must not keep the outbox from ending sessions.
+        tokio::join!(self.sweep_on(), self.ports.sweep_moves());
+    }
+
+    async fn sweep_on(&self) {
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut purge = tokio::time::interval(PURGE);
@@ -279,17 +277,6 @@ impl Gate {
 }
 
 impl Ports {
-    pub(crate) async fn is_folder(&self, path: &VirtualPath) -> Result<bool, crate::StoreError> {
-        // The gateway asks for itself, on behalf of no account.
-        let permit = Permit::new(path.clone(), AccountId(0));
-        let found = self
-            .storage
-            .stat(permit)
-            .await
-            .map_err(|error| crate::StoreError::new("looking at a folder", error))?;
-        Ok(found.is_some_and(|metadata| metadata.kind == EntryKind::Folder))
-    }
-
     /// Tells the sessions of a committed change: ends those that it ends, and makes the others take
     /// a new view. The one place that consumes [`Unannounced`].
     pub(crate) async fn announce<T>(

@@ -47,4 +47,6 @@ pub use storage::{
     Durability, Entry, EntryKind, FileIdentity, Listing, Metadata, NewAttributes, OpenFile, Space,
     StageFrom, StagedFile, Storage,
 };
-pub use store::{AdmissionAnswer, AdmissionRequest, FolderRule, LoadedView, PolicyStore};
+pub use store::{
+    AdmissionAnswer, AdmissionRequest, FolderMove, FolderRule, LoadedView, PolicyStore,
+};

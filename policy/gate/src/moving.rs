@@ -1,59 +1,233 @@
-//! Folders that are between two places.
+//! Folders that are between two places, or on their way out of the tree (rule D1).
 //!
-//! A folder moves on the disk before its rules do, because no commit spans both. INVARIANT: while
-//! the two differ, no operation at either place is decided.
+//! A folder moves or goes on the disk before its rules do, because no commit spans both. Owns the
+//! list of such folders and how each ends: by whoever began, else by the sweep, else by the next
+//! start. The journal that outlives a crash is the directory's.
+//! INVARIANT: while disk and rules differ, no operation at either place is decided; no place takes
+//! part in two moves at once.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
 
-use portcullis_model::VirtualPath;
+use portcullis_model::{AccountId, VirtualPath};
+
+use crate::gate::Ports;
+use crate::{EntryKind, FileIdentity, FolderMove, FsError, Permit, StoreError};
+
+/// At most so many folders are on their way at once; the directory answers as many at a start.
+const MOST: usize = 1_000;
+/// Moves that their owner could not end are tried again this often.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The moves under way.
-#[derive(Debug, Default)]
-pub(crate) struct Moving(Arc<RwLock<Vec<(VirtualPath, VirtualPath)>>>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Moving(Arc<RwLock<Vec<Closed>>>);
 
-/// One move under way; over when it is dropped.
+/// Two places that are closed, or one.
+#[derive(Debug)]
+struct Closed {
+    what: FolderMove,
+    /// The journal's row, once the sweep is to end it.
+    left: Option<i64>,
+}
+
+/// One move under way. Dropped, it opens its places, unless the journal holds it by then: such a
+/// move is left to the sweep.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Move {
-    all: Arc<RwLock<Vec<(VirtualPath, VirtualPath)>>>,
-    from: VirtualPath,
-    to: VirtualPath,
+    all: Moving,
+    what: FolderMove,
+    row: Option<i64>,
 }
 
 impl Moving {
-    /// Closes both places. The caller has passed [`covers`](Self::covers) for itself before.
-    pub(crate) fn begin(&self, from: &VirtualPath, to: &VirtualPath) -> Move {
-        let (from, to) = (from.clone(), to.clone());
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.push((from.clone(), to.clone()));
-        let all = self.0.clone();
-        Move { all, from, to }
+    /// Closes the folder's place, and where it goes.
+    ///
+    /// # Errors
+    /// [`FsError::Unavailable`] where a folder at, above or below one of them is on its way
+    /// already, or too many are.
+    pub(crate) fn close(
+        &self,
+        from: &VirtualPath,
+        to: Option<&VirtualPath>,
+    ) -> Result<Move, FsError> {
+        let what = FolderMove {
+            from: from.clone(),
+            to: to.cloned(),
+            folder: None,
+        };
+        let mut all = self.write();
+        let taken = all.iter().any(|closed| closed.what.meets(&what));
+        if taken || all.len() >= MOST {
+            return Err(FsError::Unavailable);
+        }
+        all.push(Closed {
+            what: what.clone(),
+            left: None,
+        });
+        Ok(Move {
+            all: self.clone(),
+            what,
+            row: None,
+        })
     }
 
     /// Whether the place is, or lies below, either end of a move.
     pub(crate) fn covers(&self, path: &VirtualPath) -> bool {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all.iter()
-            .any(|(from, to)| path.is_in(from) || path.is_in(to))
+            .any(|closed| closed.what.places().any(|place| path.is_in(place)))
+    }
+
+    /// Moves that wait for the sweep.
+    fn left(&self) -> Vec<(i64, FolderMove)> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let left = |closed: &Closed| Some((closed.left?, closed.what.clone()));
+        all.iter().filter_map(left).collect()
+    }
+
+    /// No two moves begin at the same place: it names the move.
+    fn open(&self, what: &FolderMove) {
+        self.write().retain(|closed| closed.what.from != what.from);
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Vec<Closed>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FolderMove {
+    fn places(&self) -> impl Iterator<Item = &VirtualPath> {
+        std::iter::once(&self.from).chain(&self.to)
+    }
+
+    /// Whether a place of one is, or lies below, a place of the other.
+    fn meets(&self, other: &FolderMove) -> bool {
+        self.places().any(|mine| {
+            let meets = |theirs: &VirtualPath| mine.is_in(theirs) || theirs.is_in(mine);
+            other.places().any(meets)
+        })
     }
 }
 
 impl Move {
-    /// Leaves both places closed until the gateway starts again.
-    pub(crate) fn keep(&self) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        all.push((self.from.clone(), self.to.clone()));
+    pub(crate) fn what(&self) -> &FolderMove {
+        &self.what
+    }
+
+    /// Journals the move of this very folder. From here on its places open only when the journal's
+    /// row is ended.
+    pub(crate) async fn journal(
+        &mut self,
+        ports: &Ports,
+        folder: FileIdentity,
+    ) -> Result<(), StoreError> {
+        self.what.folder = Some(folder);
+        self.row = Some(ports.policy.begin_folder_move(&self.what).await?);
+        Ok(())
+    }
+
+    /// Has the rules follow the folder, or go with it. `done` says that the disk is known to have
+    /// done its part; else it is asked.
+    pub(crate) async fn end(mut self, ports: &Arc<Ports>, done: bool) -> Result<(), StoreError> {
+        if let Some(row) = self.row {
+            ports.end_move(row, &self.what, done).await?;
+            self.row = None;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Move {
     fn drop(&mut self) {
-        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = all
-            .iter()
-            .position(|(from, to)| *from == self.from && *to == self.to)
-        {
-            all.swap_remove(at);
+        if self.row.is_none() {
+            return self.all.open(&self.what);
         }
+        let mut all = self.all.write();
+        if let Some(closed) = all.iter_mut().find(|one| one.what.from == self.what.from) {
+            closed.what = self.what.clone();
+            closed.left = self.row;
+        }
+    }
+}
+
+impl Ports {
+    /// Ends the moves that a crash interrupted, as the disk says.
+    pub(crate) async fn recover_moves(self: &Arc<Self>) -> Result<(), StoreError> {
+        for (row, what) in self.policy.unfinished_folder_moves().await? {
+            let done = self.end_move(row, &what, false).await?;
+            tracing::warn!(
+                ?what,
+                done,
+                "ended a folder's move that a crash interrupted"
+            );
+        }
+        Ok(())
+    }
+
+    /// Ends moves that their owner could not, once the directory answers again; never returns.
+    pub(crate) async fn sweep_moves(self: &Arc<Self>) {
+        let mut round = tokio::time::interval(RETRY);
+        round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            round.tick().await;
+            for (row, what) in self.moving.left() {
+                match self.end_move(row, &what, false).await {
+                    Ok(done) => {
+                        tracing::info!(?what, done, "a folder's rules are settled at last");
+                        self.moving.open(&what);
+                    }
+                    // One failure a round is enough to know that it is too early.
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Answers whether the folder went.
+    async fn end_move(
+        self: &Arc<Self>,
+        row: i64,
+        what: &FolderMove,
+        done: bool,
+    ) -> Result<bool, StoreError> {
+        let done = done || self.went(what).await?;
+        let ended = self.policy.end_folder_move(row, done).await?;
+        self.announce(ended).await;
+        Ok(done)
+    }
+
+    /// Whether the folder has left its place, as the disk says.
+    async fn went(&self, what: &FolderMove) -> Result<bool, StoreError> {
+        // A host may number its volumes anew when it starts; a folder keeps the rest.
+        let is_it = |found: Option<FileIdentity>| {
+            let both = what.folder.zip(found);
+            both.is_some_and(|(it, found)| (it.number, it.born) == (found.number, found.born))
+        };
+        let here = self.folder_at(&what.from).await?;
+        let Some(to) = &what.to else {
+            // Another folder of that name must not begin with what stood on this one.
+            return Ok(here.is_none() || what.folder.is_some() && !is_it(here));
+        };
+        let there = self.folder_at(to).await?;
+        // Where the folder is not told from others, the names tell.
+        Ok(is_it(there) || here.is_none() && there.is_some())
+    }
+
+    /// Which folder stands at a place, if one does.
+    pub(crate) async fn folder_at(
+        &self,
+        path: &VirtualPath,
+    ) -> Result<Option<FileIdentity>, StoreError> {
+        // The gateway asks for itself, on behalf of no account.
+        let permit = Permit::new(path.clone(), AccountId(0));
+        let found = self
+            .storage
+            .stat(permit)
+            .await
+            .map_err(|error| StoreError::new("looking at a folder", error))?;
+        let folder = found.filter(|metadata| metadata.kind == EntryKind::Folder);
+        Ok(folder.map(|metadata| metadata.identity))
     }
 }

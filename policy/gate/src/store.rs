@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
 use portcullis_model::{AccessView, AccountId, CredentialId, Protocol, VirtualPath};
 
+use crate::FileIdentity;
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::announce::{Change, Unannounced};
 
@@ -64,6 +65,18 @@ pub struct FolderRule {
     pub kind: &'static str,
 }
 
+/// A folder that is about to move, or to go, with what belongs to it (rule D1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderMove {
+    /// Where it stands.
+    pub from: VirtualPath,
+    /// Where it goes; `None` where it is removed.
+    pub to: Option<VirtualPath>,
+    /// Which folder it is, so that the disk can tell whether it went; `None` where that was not
+    /// written down.
+    pub folder: Option<FileIdentity>,
+}
+
 /// Policy as sessions need it.
 #[async_trait]
 pub trait PolicyStore: Send + Sync + 'static {
@@ -87,24 +100,16 @@ pub trait PolicyStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<FolderRule>, StoreError>;
 
-    /// Journals that `from` is about to become `to`, so that a crash in between ends in one state
-    /// (rule D1). Returns the journal's row.
-    async fn begin_folder_move(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-    ) -> Result<i64, StoreError>;
+    /// Journals that a folder is about to move or to go, so that a crash in between ends in one
+    /// state (rule D1). Returns the journal's row.
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError>;
 
-    /// Ends a journalled move: if `moved`, the rules follow the folder, in the same commit.
-    async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError>;
+    /// Ends a journalled move. If it is `done`, the rules on the folder and below it follow it, or
+    /// go where it was removed, in the same commit. A row that is gone was ended before.
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError>;
 
-    /// Journalled moves that were never ended: row, from, to.
-    async fn unfinished_folder_moves(
-        &self,
-    ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError>;
-
-    /// Removes the rules on `folder` and below it, because the folder was removed (rule D1).
-    async fn forget_folder(&self, folder: &VirtualPath) -> Result<Unannounced<()>, StoreError>;
+    /// Journalled moves that were never ended, with their rows, oldest first; at most 1,000.
+    async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError>;
 
     /// Changes committed after `version`, oldest first, at most 1,000: the outbox (rule C4).
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError>;

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use portcullis_gate::permits::{RemoveFile, RenameFrom, RenameTo};
+use portcullis_gate::permits::{RemoveDir, RemoveFile, RenameFrom, RenameTo};
 use portcullis_gate::{EntryKind, Metadata, NewAttributes, Permit, StorageError};
 use portcullis_model::{AccountId, VirtualPath};
 use rustix::fs::{
@@ -96,7 +96,12 @@ pub(crate) fn remove_partial(tree: &Tree, place: &Place<'_>, account: AccountId)
 }
 
 /// Removes an empty folder, and partials that are all it holds.
-pub(crate) fn remove_dir(tree: &Tree, place: &Place<'_>, partials_too: bool) -> Result<()> {
+pub(crate) fn remove_dir(
+    tree: &Tree,
+    place: &Place<'_>,
+    permit: &Permit<RemoveDir>,
+    partials_too: bool,
+) -> Result<()> {
     let path = place.path.as_str();
     let stat = place.stat()?.ok_or_else(|| tree.missing())?;
     match meta::kind(&stat) {
@@ -104,6 +109,7 @@ pub(crate) fn remove_dir(tree: &Tree, place: &Place<'_>, partials_too: bool) -> 
         Some(EntryKind::File) => return Err(StorageError::NotAFolder),
         None => return Err(StorageError::NotFound),
     }
+    permit.check(Some(meta::identity(&stat)))?;
     if partials_too {
         remove_partials(tree, place)?;
     }

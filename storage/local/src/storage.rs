@@ -298,12 +298,13 @@ impl Storage for LocalStorage {
         if path.is_root() {
             return Err(StorageError::Unsupported);
         }
+        let permit = Arc::new(permit);
         let remove = |partials_too| {
-            let path = path.clone();
+            let permit = permit.clone();
             move |this: &LocalStorage| {
-                let place = this.tree.place(&path)?;
+                let place = this.tree.place(permit.path())?;
                 let changed = this.to_settle(&place)?;
-                change::remove_dir(&this.tree, &place, partials_too)?;
+                change::remove_dir(&this.tree, &place, &permit, partials_too)?;
                 Ok(changed)
             }
         };

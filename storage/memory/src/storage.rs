@@ -120,7 +120,8 @@ fn remove_partial(state: &mut State, path: &VirtualPath, account: AccountId) -> 
 fn standing(state: &State, path: &VirtualPath) -> Option<FileIdentity> {
     match state.node(path) {
         Ok(Place::File(file)) => Some(file.identity()),
-        Ok(_) | Err(_) => None,
+        Ok(Place::Folder(folder)) => Some(folder.metadata().identity),
+        Err(_) => None,
     }
 }
 
@@ -270,7 +271,8 @@ impl Storage for MemoryStorage {
             None => Err(StorageError::NotFound),
             Some(Node::File(_)) => Err(StorageError::NotAFolder),
             Some(Node::Folder(below)) if !below.entries.is_empty() => Err(StorageError::NotEmpty),
-            Some(Node::Folder(_)) => {
+            Some(Node::Folder(below)) => {
+                permit.check(Some(below.metadata().identity))?;
                 folder.entries.remove(name.as_str());
                 Ok(())
             }

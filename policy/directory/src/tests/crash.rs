@@ -2,10 +2,12 @@
 //! work.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_gate::AuditStore as _;
 
+use super::folders::leaving;
 use super::*;
 
 const FOLDER: &str = "PORTCULLIS_TEST_CRASH_FOLDER";
@@ -41,21 +43,21 @@ async fn child_that_is_killed() {
     }
 }
 
+fn start(test: &str, folder: &tempfile::TempDir) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "--nocapture"])
+        .arg(format!("tests::crash::{test}"))
+        .env(FOLDER, folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_kill_9() {
     // rules A2, C4
     let folder = tempfile::tempdir().unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--exact",
-            "--nocapture",
-            "tests::crash::child_that_is_killed",
-        ])
-        .env(FOLDER, folder.path())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = start("child_that_is_killed", &folder);
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut intents = Vec::new();
     let mut users = Vec::new();
@@ -111,4 +113,67 @@ async fn what_was_acknowledged_survives_kill_9() {
         true
     );
     directory.close().await;
+}
+
+/// Stands until it is stopped; whoever asks then never gets an answer.
+struct Stoppable(AtomicBool);
+
+impl Clock for Stoppable {
+    fn now(&self) -> SystemTime {
+        if self.0.load(Ordering::SeqCst) {
+            println!("stopped");
+            loop {
+                std::thread::park();
+            }
+        }
+        UNIX_EPOCH + Duration::from_secs(1)
+    }
+}
+
+/// Run by the test below only: journals a removal, and stops in the transaction that ends it, when
+/// the rules are deleted and nothing is committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the child of another test"]
+async fn child_that_removes_a_folder() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let path = std::path::Path::new(&folder).join("portcullis.db");
+    let mut config = DirectoryConfig::new(path);
+    let clock = Arc::new(Stoppable(AtomicBool::new(false)));
+    config.clock = clock.clone();
+    let directory = Directory::open(config).await.unwrap();
+    let removal = leaving("/a", None);
+    let row = directory.begin_folder_move(&removal).await.unwrap();
+    clock.0.store(true, Ordering::SeqCst);
+    let _ = directory.end_folder_move(row, true).await;
+}
+
+#[tokio::test]
+async fn a_removal_survives_kill_9_between_the_disk_and_the_commit() {
+    // rule D1
+    let mut site = Site::new().await;
+    site.user("ana").await;
+    site.grant("/a", a_user("ana"), AccessLevel::Read).await;
+    site.grant("/a/b", a_user("ana"), AccessLevel::Read).await;
+    site.directory.close().await;
+    let mut child = start("child_that_removes_a_folder", &site.folder);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let stopped = lines.any(|line| line.unwrap().contains("stopped"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(stopped, "the child never came to the end of the removal");
+
+    site.reopen().await;
+    let a = path("/a");
+    let standing = site.directory.folder_rules(&a, 9).await.unwrap();
+    assert_eq!(standing.len(), 2);
+    let open = site.directory.unfinished_folder_moves().await.unwrap();
+    let [(row, what)] = &open[..] else {
+        panic!("{open:?}");
+    };
+    assert_eq!(*what, leaving("/a", None));
+    let _ = site.directory.end_folder_move(*row, true).await.unwrap();
+    let standing = site.directory.folder_rules(&a, 9).await.unwrap();
+    assert_eq!(standing, []);
 }

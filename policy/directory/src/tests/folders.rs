@@ -1,6 +1,27 @@
 //! What belongs to a folder moves and dies with it.
 
+use portcullis_gate::{FileIdentity, FolderMove};
+use sqlx::sqlite::SqliteConnectOptions;
+
 use super::*;
+
+pub(super) fn leaving(from: &str, to: Option<&str>) -> FolderMove {
+    let folder = Some(FileIdentity {
+        volume: 1 << 32,
+        number: u64::MAX,
+        born: 1 << 63,
+    });
+    FolderMove {
+        from: path(from),
+        to: to.map(path),
+        folder,
+    }
+}
+
+async fn end(site: &Site, what: &FolderMove, done: bool) {
+    let row = site.directory.begin_folder_move(what).await.unwrap();
+    let _ = site.directory.end_folder_move(row, done).await.unwrap();
+}
 
 async fn furnished() -> Site {
     let site = Site::new().await;
@@ -79,12 +100,7 @@ async fn rules_follow_a_moved_folder_in_one_commit() {
     // rule D1
     let site = furnished().await;
     let before = site.directory.newest_version().await.unwrap();
-    let row = site
-        .directory
-        .begin_folder_move(&path("/a"), &path("/new/ü"))
-        .await
-        .unwrap();
-    let _ = site.directory.end_folder_move(row, true).await.unwrap();
+    end(&site, &leaving("/a", Some("/new/ü")), true).await;
     let moved = [
         "block /new/ü/y",
         "fence /new/ü/é/x",
@@ -116,33 +132,27 @@ async fn rules_follow_a_moved_folder_in_one_commit() {
 async fn a_move_that_did_not_happen_or_was_ended_changes_nothing() {
     // rule D1
     let mut site = furnished().await;
-    let row = site
-        .directory
-        .begin_folder_move(&path("/a"), &path("/b"))
-        .await
-        .unwrap();
-    site.reopen().await;
-    let open = site.directory.unfinished_folder_moves().await.unwrap();
-    assert_eq!(open, [(row, path("/a"), path("/b"))]);
     let before = site.directory.newest_version().await.unwrap();
-    let _ = site.directory.end_folder_move(row, false).await.unwrap();
-    let _ = site.directory.end_folder_move(row, true).await.unwrap();
-    assert_eq!(rules(&site, "/a").await.len(), 6);
+    for what in [leaving("/a", Some("/b")), leaving("/a", None)] {
+        let row = site.directory.begin_folder_move(&what).await.unwrap();
+        site.reopen().await;
+        let open = site.directory.unfinished_folder_moves().await.unwrap();
+        assert_eq!(open, [(row, what)]);
+        for done in [false, true] {
+            let _ = site.directory.end_folder_move(row, done).await.unwrap();
+        }
+        assert_eq!(rules(&site, "/a").await.len(), 6);
+        let open = site.directory.unfinished_folder_moves().await.unwrap();
+        assert_eq!(open, []);
+    }
     assert_eq!(site.directory.newest_version().await.unwrap(), before);
-    assert!(
-        site.directory
-            .unfinished_folder_moves()
-            .await
-            .unwrap()
-            .is_empty()
-    );
 }
 
 #[tokio::test]
 async fn a_removed_folder_takes_its_rules_along_but_no_root_view() {
     // rules D1, D3
     let site = furnished().await;
-    let _ = site.directory.forget_folder(&path("/a")).await.unwrap();
+    end(&site, &leaving("/a", None), true).await;
     let left = [
         "grant /a b",
         "grant /a.b",
@@ -152,12 +162,32 @@ async fn a_removed_folder_takes_its_rules_along_but_no_root_view() {
     ];
     assert_eq!(rules(&site, "/").await, left);
     let before = site.directory.newest_version().await.unwrap();
-    let _ = site
-        .directory
-        .forget_folder(&path("/nothing"))
+    end(&site, &leaving("/nothing", None), true).await;
+    assert_eq!(site.directory.newest_version().await.unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_move_that_an_older_version_journalled_is_kept() {
+    // rule D1
+    let mut site = Site::new().await;
+    site.directory.close().await;
+    let file = site.folder.path().join("portcullis.db");
+    let pool = sqlx::SqlitePool::connect_with(SqliteConnectOptions::new().filename(file))
         .await
         .unwrap();
-    assert_eq!(site.directory.newest_version().await.unwrap(), before);
+    crate::schema::migrator().undo(&pool, 1).await.unwrap();
+    sqlx::query("INSERT INTO folder_moves (from_folder, to_folder, at) VALUES ('/a', '/b', 7)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    pool.close().await;
+    site.reopen().await;
+    let open = site.directory.unfinished_folder_moves().await.unwrap();
+    let what = FolderMove {
+        folder: None,
+        ..leaving("/a", Some("/b"))
+    };
+    assert_eq!(open, [(1, what)]);
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
-//! Moving and removing folders (rules D1, D2).
+//! Who may move and remove folders (rule D2).
 
 use portcullis_gate::FsError;
 use portcullis_model::AccessLevel;
 
-use crate::support::{ANA, BO, Site, get, names, path, put};
+use crate::support::{ANA, BO, Site, names, path, put};
 
-async fn filled(grants: &[(&'static str, AccessLevel, bool)]) -> Site {
+pub async fn filled(grants: &[(&'static str, AccessLevel, bool)]) -> Site {
     let site = Site::new(grants);
     let bo = site.login(BO).await;
     let fs = bo.fs();
@@ -14,36 +14,6 @@ async fn filled(grants: &[(&'static str, AccessLevel, bool)]) -> Site {
     }
     put(&fs, "/a/b/f", b"f").await.unwrap();
     site
-}
-
-// rule D1: the rules follow the folder, journalled before it moves.
-#[tokio::test]
-async fn a_move_is_journalled_and_ended() {
-    let site = filled(&[("/", AccessLevel::Full, true)]).await;
-    let session = site.login(ANA).await;
-    session
-        .fs()
-        .rename(&path("/a/b"), &path("/d/b"), false)
-        .await
-        .unwrap();
-    assert_eq!(get(&session.fs(), "/d/b/f").await.unwrap(), b"f");
-    let moves = site.policy.moves.lock().unwrap().clone();
-    assert_eq!(moves, [(path("/a/b"), path("/d/b"), Some(true))]);
-}
-
-// rule D1: a crash between the rename and its end leaves one state.
-#[tokio::test]
-async fn a_crashed_move_is_ended_as_the_disk_says() {
-    let site = filled(&[]).await;
-    let open = [
-        (path("/gone"), path("/d"), None),
-        (path("/a"), path("/nowhere"), None),
-    ];
-    *site.policy.moves.lock().unwrap() = open.to_vec();
-    site.gate.recover().await.unwrap();
-    let moves = site.policy.moves.lock().unwrap();
-    assert_eq!(moves[0].2, Some(true));
-    assert_eq!(moves[1].2, Some(false));
 }
 
 // rule D2
@@ -66,16 +36,6 @@ async fn what_stands_on_a_folder_guards_it() {
     fs.rename(&path("/a/b"), &path("/d/b"), false)
         .await
         .unwrap();
-}
-
-// rule D1: what stood on a removed folder is gone with it.
-#[tokio::test]
-async fn removing_a_folder_forgets_its_rules() {
-    let site = filled(&[("/", AccessLevel::Admin, true)]).await;
-    site.policy.rules.lock().unwrap().push(path("/a/b/c"));
-    let session = site.login(ANA).await;
-    session.fs().remove_dir(&path("/a/b/c")).await.unwrap();
-    assert!(site.policy.rules.lock().unwrap().is_empty());
 }
 
 // Every entry below is decided: one refusal refuses the whole, before anything moves.

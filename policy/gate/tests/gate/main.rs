@@ -12,5 +12,6 @@ mod audit;
 mod cut;
 mod files;
 mod folders;
+mod moves;
 mod opened;
 mod support;

@@ -13,8 +13,9 @@ use portcullis_authn::{
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, Change, Connection,
-    ConnectionInfo, Cut, CutReason, CutTarget, Durability, EndReason, FolderRule, FsError, Gate,
-    GateConfig, IntentId, LoadedView, OpenOptions, PolicyStore, Session, Transport, Unannounced,
+    ConnectionInfo, Cut, CutReason, CutTarget, Durability, EndReason, FolderMove, FolderRule,
+    FsError, Gate, GateConfig, IntentId, LoadedView, OpenOptions, PolicyStore, Session, Transport,
+    Unannounced,
 };
 use portcullis_model::{
     AccessLevel, AccessView, AccountId, AccountName, CredentialId, GrantId, GrantSubject,
@@ -54,7 +55,11 @@ impl Default for Account {
 pub struct Policy {
     pub accounts: Mutex<HashMap<AccountId, Account>>,
     pub rules: Mutex<Vec<VirtualPath>>,
-    pub moves: Mutex<Vec<(VirtualPath, VirtualPath, Option<bool>)>>,
+    /// The journal of folders, and how each move ended.
+    pub moves: Mutex<Vec<(FolderMove, Option<bool>)>>,
+    /// Ending a move fails, or waits.
+    pub failing: AtomicBool,
+    pub ending: tokio::sync::Mutex<()>,
     pub loads: AtomicUsize,
     pub outbox: Mutex<Vec<Change>>,
     version: AtomicI64,
@@ -146,52 +151,40 @@ impl PolicyStore for Policy {
             .collect())
     }
 
-    async fn begin_folder_move(
-        &self,
-        from: &VirtualPath,
-        to: &VirtualPath,
-    ) -> Result<i64, StoreError> {
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError> {
         let mut moves = self.moves.lock().unwrap();
-        moves.push((from.clone(), to.clone(), None));
+        moves.push((what.clone(), None));
         Ok(moves.len() as i64 - 1)
     }
 
-    async fn end_folder_move(&self, row: i64, moved: bool) -> Result<Unannounced<()>, StoreError> {
-        self.moves.lock().unwrap()[row as usize].2 = Some(moved);
-        Ok(Unannounced::new(
-            (),
-            Change {
-                version: self.next_version(),
-                ..Change::default()
-            },
-        ))
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError> {
+        let _open = self.ending.lock().await;
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the policy", "told to fail"));
+        }
+        let what = {
+            let mut moves = self.moves.lock().unwrap();
+            moves[row as usize].1 = Some(done);
+            moves[row as usize].0.clone()
+        };
+        if done && what.to.is_none() {
+            let mut rules = self.rules.lock().unwrap();
+            rules.retain(|rule| !rule.is_in(&what.from));
+        }
+        let change = Change {
+            version: self.next_version(),
+            ..Change::default()
+        };
+        Ok(Unannounced::new((), change))
     }
 
-    async fn unfinished_folder_moves(
-        &self,
-    ) -> Result<Vec<(i64, VirtualPath, VirtualPath)>, StoreError> {
+    async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
         let moves = self.moves.lock().unwrap();
-        let open = moves
-            .iter()
-            .enumerate()
-            .filter(|(_, (_, _, ended))| ended.is_none());
+        let open = moves.iter().enumerate();
+        let open = open.filter(|(_, (_, ended))| ended.is_none());
         Ok(open
-            .map(|(row, (from, to, _))| (row as i64, from.clone(), to.clone()))
+            .map(|(row, (what, _))| (row as i64, what.clone()))
             .collect())
-    }
-
-    async fn forget_folder(&self, folder: &VirtualPath) -> Result<Unannounced<()>, StoreError> {
-        self.rules
-            .lock()
-            .unwrap()
-            .retain(|rule| !rule.is_in(folder));
-        Ok(Unannounced::new(
-            (),
-            Change {
-                version: self.next_version(),
-                ..Change::default()
-            },
-        ))
     }
 
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {
