@@ -139,6 +139,9 @@ fn errors_say_what_happened_to_what_and_what_next() {
     for (words, says) in [
         (&["user", "show", "nobody"][..], "nobody"),
         (&["user", "disable", "nobody"], "nobody"),
+        (&["user", "show", "partnr"], "Did you mean `partner`?"),
+        (&["user", "disable", "Levaer"], "Did you mean `leaver`?"),
+        (&["group", "show", "staf"], "Did you mean `staff`?"),
         (&["user", "add", "partner"], "partner"),
         (&["user", "add", "a/b"], "character"),
         (
@@ -211,6 +214,13 @@ fn explain_gives_reasons() {
         text.contains("readers") && text.contains("/a/b") && text.contains("fence"),
         "{told}"
     );
+    assert_eq!(
+        told["change"],
+        json!({"do": "remove_fence", "folder": "/a/b"})
+    );
+    let words = demo.cli(&["policy", "explain", "carl", "read", "/a/b/f"]);
+    let change = "what would turn it: portcullis fence remove /a/b";
+    assert!(words.must().out.contains(change));
     let told = demo.json(&["policy", "explain", "carl", "read", "/a/f"]);
     assert_eq!(told["answer"], "allow", "{told}");
 }

@@ -153,14 +153,14 @@ impl Explain {
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
         let answer = link
             .query(AdminQuery::Explain {
-                user: self.user,
+                user: self.user.clone(),
                 action: self.action,
                 path: self.path,
                 kind,
                 protocol: self.protocol,
             })
             .await?;
-        cli.show(&answer, explained);
+        cli.show(&answer, |answer| explained(answer, &self.user));
         Ok(())
     }
 }
@@ -181,8 +181,35 @@ fn in_words(note: &Value) -> Value {
     note
 }
 
+/// The change that would turn the answer, as the command that makes it where there is one.
+fn turning(change: &Value, user: &AccountName) -> Option<String> {
+    let get = |key: &str| present::cell(change.get(key).unwrap_or(&Value::Null));
+    let (folder, grant) = (get("folder"), get("grant"));
+    Some(match change.get("do")?.as_str()? {
+        "activate" => format!("portcullis user enable {user}"),
+        "permit_protocol" => format!(
+            "letting {user} enter by {}; see `portcullis user set --help`",
+            get("protocol")
+        ),
+        "remove_fence" => format!("portcullis fence remove {folder}"),
+        "remove_block" => format!(
+            "removing what blocks {user} at {folder}; `portcullis block list {folder}` shows its \
+             number"
+        ),
+        "make_recursive" => format!("a recursive grant in place of grant {grant}"),
+        "add_grant" => format!(
+            "portcullis grant add {folder} {} --user {user}",
+            get("level")
+        ),
+        "remove_grant" => format!("portcullis grant remove {grant}"),
+        "add_block" => format!("portcullis block add {folder} --user {user}"),
+        "remove_role" => format!("portcullis user set {user} --role none"),
+        _ => return None,
+    })
+}
+
 /// The explanation in sentences.
-fn explained(answer: &Value) -> String {
+fn explained(answer: &Value, user: &AccountName) -> String {
     let get = |key: &str| present::cell(answer.get(key).unwrap_or(&Value::Null));
     let mut text = format!(
         "{}: {} of {} {}\n",
@@ -218,6 +245,12 @@ fn explained(answer: &Value) -> String {
         ];
         let rows: Vec<Value> = grants.iter().map(in_words).collect();
         text.push_str(&present::table(&columns, &rows));
+    }
+    if let Some(change) = answer
+        .get("change")
+        .and_then(|change| turning(change, user))
+    {
+        text.push_str(&format!("  what would turn it: {change}\n"));
     }
     text
 }

@@ -74,6 +74,15 @@ impl Decision {
     pub fn is_allow(self) -> bool {
         matches!(self, Decision::Allow(_))
     }
+
+    /// What the client hears: `allow`, `denied` or `not_found`.
+    pub fn heard(self) -> &'static str {
+        match self {
+            Decision::Allow(_) => "allow",
+            Decision::Deny(denial) if denial.visible => "denied",
+            Decision::Deny(_) => "not_found",
+        }
+    }
 }
 
 /// Decides one question about one place.

@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use crate::decide::evaluate;
+use crate::turn::single_change;
 use crate::{
     AccessLevel, AccessRequest, AccessView, Action, AllowedBy, Decision, DenyReason, GrantId,
-    GrantSubject, PlaceKind, ViewGrant, VirtualPath,
+    GrantSubject, PlaceKind, SingleChange, ViewGrant, VirtualPath,
 };
 
 /// Listens to a walk. `decide` listens with [`Silent`], which costs nothing.
@@ -81,6 +82,9 @@ pub struct Explanation {
     pub deciding_folder: Option<String>,
     /// Every grant considered, nearest first.
     pub grants: Vec<GrantNote>,
+    /// A single change that would turn the answer; absent where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<SingleChange>,
 }
 
 #[derive(Default)]
@@ -125,13 +129,13 @@ impl Notes for Kept {
 pub fn explain(view: &AccessView, request: &AccessRequest<'_>) -> Explanation {
     let mut kept = Kept::default();
     let decision = evaluate(view, request, &mut kept);
-    let (answer, allowed_by, reason) = match decision {
-        Decision::Allow(by) => ("allow", Some(by), None),
-        Decision::Deny(denial) if denial.visible => ("denied", None, Some(denial.reason)),
-        Decision::Deny(denial) => ("not_found", None, Some(denial.reason)),
+    let (allowed_by, reason) = match decision {
+        Decision::Allow(by) => (Some(by), None),
+        Decision::Deny(denial) => (None, Some(denial.reason)),
     };
     Explanation {
-        answer,
+        answer: decision.heard(),
+        change: single_change(view, request, decision, &kept.grants),
         allowed_by,
         reason,
         action: request.action,

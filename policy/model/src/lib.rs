@@ -12,6 +12,7 @@ mod level;
 mod name;
 mod path;
 mod protocol;
+mod turn;
 mod view;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use level::{AccessLevel, LevelSet, UnknownLevel, render_level_table};
 pub use name::{AccountName, GroupName, NameError};
 pub use path::{FileName, ParentOfRoot, PathError, VirtualPath};
 pub use protocol::{Protocol, ProtocolSet, UnknownProtocol};
+pub use turn::SingleChange;
 pub use view::{
     AccessView, AccessViewBuilder, GrantSubject, Principal, SiteRole, SubjectVersion, ViewGrant,
 };

@@ -153,6 +153,28 @@ impl AccessView {
             .collect()
     }
 
+    /// The same view, to be built once more with something changed.
+    pub(crate) fn rebuild(&self) -> AccessViewBuilder {
+        let with = |stands: fn(&FolderRules) -> bool| {
+            self.folders
+                .iter()
+                .filter(|(_, rules)| stands(rules))
+                .filter_map(|(path, _)| path.parse().ok())
+                .collect()
+        };
+        AccessViewBuilder {
+            principal: self.principal.clone(),
+            active: self.active,
+            role: self.role,
+            protocols: self.protocols,
+            version: self.version,
+            root: self.root.clone(),
+            grants: self.grants.clone(),
+            fences: with(|rules| rules.fence),
+            blocks: with(|rules| rules.block),
+        }
+    }
+
     /// Whether a grant works somewhere strictly below `folder` (permissions.md 3, pass-through).
     pub(crate) fn leads_to_grant(&self, folder: &str) -> bool {
         if folder == "/" {
@@ -172,12 +194,12 @@ pub struct AccessViewBuilder {
     principal: Principal,
     active: bool,
     role: SiteRole,
-    protocols: ProtocolSet,
+    pub(crate) protocols: ProtocolSet,
     version: SubjectVersion,
     root: VirtualPath,
-    grants: Vec<ViewGrant>,
-    fences: Vec<VirtualPath>,
-    blocks: Vec<VirtualPath>,
+    pub(crate) grants: Vec<ViewGrant>,
+    pub(crate) fences: Vec<VirtualPath>,
+    pub(crate) blocks: Vec<VirtualPath>,
 }
 
 impl AccessViewBuilder {

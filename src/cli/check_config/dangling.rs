@@ -16,6 +16,10 @@ const MOST_PAGES: usize = 20;
 
 /// A finding for each rule whose folder is not below `root`.
 pub(super) async fn rules(link: &mut Link, root: &Path) -> Result<Vec<Value>, Failure> {
+    if !root.is_dir() {
+        // Made at the first start, or told as a problem of the settings.
+        return Ok(Vec::new());
+    }
     let query = AdminQuery::FolderRules {
         folder: VirtualPath::root(),
         limit: MOST_RULES,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use portcullis_model::{
     AccessLevel, AccessRequest, AccessView, AccountId, AccountName, Action, GrantId, GrantSubject,
     GroupId, GroupName, PlaceKind, Principal, Protocol, ProtocolSet, SiteRole, ViewGrant,
-    VirtualPath, explain,
+    VirtualPath, decide,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -232,7 +232,7 @@ impl Fixture {
             .own(question.own);
             answers.push(Answer {
                 id: &question.id,
-                answer: explain(view, &request).answer,
+                answer: decide(view, &request).heard(),
                 expect: question.expect.map(Expected::as_str),
             });
         }

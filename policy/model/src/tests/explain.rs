@@ -96,3 +96,57 @@ fn a_block_is_named_as_the_cause() {
         GrantVerdict::CutByBlock("/a".to_owned())
     );
 }
+
+fn change(site: &Site, action: Action, at: &str) -> Option<SingleChange> {
+    ask(site, action, at).change
+}
+
+// permissions.md 8: what single change would turn the answer
+#[test]
+fn the_change_that_would_turn_the_answer_is_named() {
+    let mut site = site();
+    let at = |text: &str| path(text);
+    assert_eq!(
+        change(&site, Action::Read, "/a/b/f.txt"),
+        Some(SingleChange::RemoveFence { folder: at("/a/b") })
+    );
+    assert_eq!(
+        change(&site, Action::Delete, "/a/f.txt"),
+        Some(SingleChange::AddGrant {
+            folder: at("/a"),
+            level: AccessLevel::Full
+        })
+    );
+    assert_eq!(
+        change(&site, Action::Stat, "/other/f.txt"),
+        Some(SingleChange::MakeRecursive { grant: GrantId(1) })
+    );
+    assert_eq!(
+        change(&site, Action::Read, "/a/f.txt"),
+        Some(SingleChange::RemoveGrant { grant: GrantId(2) })
+    );
+    site.blocks.push(super::site::Block {
+        folder: "/a".to_owned(),
+        subject: Subject {
+            user: Some("ana".to_owned()),
+            ..Subject::default()
+        },
+    });
+    assert_eq!(
+        change(&site, Action::Read, "/a/f.txt"),
+        Some(SingleChange::RemoveBlock { folder: at("/a") })
+    );
+    // A fence and a block cut the same grant: no single removal helps, and a grant inside does.
+    assert_eq!(
+        change(&site, Action::Read, "/a/b/f.txt"),
+        Some(SingleChange::AddGrant {
+            folder: at("/a/b"),
+            level: AccessLevel::Read
+        })
+    );
+    site.users[0].site_admin = true;
+    assert_eq!(
+        change(&site, Action::Read, "/a/f.txt"),
+        Some(SingleChange::RemoveRole)
+    );
+}
