@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 
 use crate::error::{During, corrupt};
+use crate::statement::Statement as _;
 use crate::times::{DAY, millis};
 use crate::writer::Tx;
 
@@ -284,10 +285,8 @@ pub(crate) async fn update(
     .bind(i64::from(account.max_sessions))
     .bind(account.local_disabled)
     .bind(account.id.0)
-    .execute(connection)
+    .run(connection, "changing an account")
     .await
-    .map(|_| ())
-    .during("changing an account")
 }
 
 /// Raises the account's `cut_epoch` (rule C1).
@@ -297,10 +296,8 @@ pub(crate) async fn raise_cut_epoch(
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE accounts SET cut_epoch = cut_epoch + 1 WHERE id = $1")
         .bind(id.0)
-        .execute(connection)
+        .run(connection, "raising an account's cut epoch")
         .await
-        .map(|_| ())
-        .during("raising an account's cut epoch")
 }
 
 /// Removes an account; what hangs on it alone goes with it. Leaves a tombstone.
@@ -308,17 +305,14 @@ pub(crate) async fn delete(tx: &mut Tx, account: &Account) -> Result<(), StoreEr
     let now = millis(tx.clock.now());
     sqlx::query("DELETE FROM accounts WHERE id = $1")
         .bind(account.id.0)
-        .execute(&mut tx.connection)
-        .await
-        .during("deleting an account")?;
+        .run(&mut tx.connection, "deleting an account")
+        .await?;
     sqlx::query("INSERT INTO deleted_accounts (id, name_normal, at) VALUES ($1, $2, $3)")
         .bind(account.id.0)
         .bind(account.name.normal())
         .bind(now)
-        .execute(&mut tx.connection)
+        .run(&mut tx.connection, "deleting an account")
         .await
-        .map(|_| ())
-        .during("deleting an account")
 }
 
 /// The account that was the last to be deleted under this name.
@@ -360,7 +354,7 @@ pub(crate) async fn other_active_administrators(
 ) -> Result<i64, StoreError> {
     sqlx::query_scalar(
         "SELECT count(*) FROM accounts WHERE role = 'administrator' AND role <> 'none' \
-         AND id <> $1 AND local_disabled = 0 AND provider_disabled = 0 \
+         AND id <> $1 AND NOT local_disabled AND NOT provider_disabled \
          AND (expires IS NULL OR expires > $2)",
     )
     .bind(besides.0)

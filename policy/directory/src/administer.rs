@@ -67,6 +67,12 @@ impl Done {
         }
     }
 
+    /// Says whom it concerns, where that is one account.
+    fn concerning(mut self, account: Option<i64>) -> Self {
+        self.account = account.map(AccountId);
+        self
+    }
+
     fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
@@ -297,6 +303,12 @@ pub(crate) fn log(error: &AdminError) {
 /// An error for a change that breaks a rule.
 fn refused<T>(why: impl Into<String>) -> Result<T, AdminError> {
     Err(AdminError::Refused(why.into()))
+}
+
+/// An error for a second one of what exists once.
+fn exists<T>(kind: &'static str, name: impl ToString) -> Result<T, AdminError> {
+    let name = name.to_string();
+    Err(AdminError::Exists { kind, name })
 }
 
 /// The error for a place that would be too deep in the tree.

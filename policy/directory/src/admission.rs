@@ -17,7 +17,7 @@ use sqlx::SqliteConnection;
 
 use crate::open::Directory;
 use crate::outbox::{self, Touched};
-use crate::times::{from_millis, millis};
+use crate::times::{DAY, from_millis, millis};
 use crate::writer::Tx;
 use crate::{credentials, throttles, tickets, views};
 
@@ -135,7 +135,9 @@ impl Directory {
         }
         let mut snapshot = self.snapshot().await?;
         let address = address_key(entry.peer);
-        throttles::remembered_today(&mut snapshot, proven.account, &address, entry.now).await
+        // What was remembered within the last day need not be written again.
+        let since = entry.now - DAY;
+        throttles::known_since(&mut snapshot, proven.account, &address, since).await
     }
 }
 

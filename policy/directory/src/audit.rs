@@ -15,6 +15,7 @@ use crate::chain::{self, Head, Row, link};
 use crate::error::During;
 use crate::journal::{Files, Intent};
 use crate::open::Directory;
+use crate::statement::Statement as _;
 use crate::times::rfc3339;
 use crate::writer::Tx;
 
@@ -122,21 +123,15 @@ async fn open_intents(
 async fn store_recovered(tx: &mut Tx, rows: &[Row], last: i64) -> Result<(), StoreError> {
     let doing = "closing open intents";
     sqlx::query("BEGIN IMMEDIATE")
-        .execute(&mut tx.connection)
-        .await
-        .during(doing)?;
+        .run(&mut tx.connection, doing)
+        .await?;
     chain::insert(&mut tx.connection, rows).await?;
     sqlx::query("UPDATE audit_state SET closed_through = $1, last_intent = $2")
         .bind(tx.head.seq)
         .bind(last)
-        .execute(&mut tx.connection)
-        .await
-        .during(doing)?;
-    sqlx::query("COMMIT")
-        .execute(&mut tx.connection)
-        .await
-        .map(|_| ())
-        .during(doing)
+        .run(&mut tx.connection, doing)
+        .await?;
+    sqlx::query("COMMIT").run(&mut tx.connection, doing).await
 }
 
 /// Records after a number.

@@ -6,9 +6,11 @@
 
 use portcullis_authn::StoreError;
 use portcullis_model::{AccountId, GroupId, VirtualPath};
-use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection};
 
-use crate::error::{During, corrupt};
+use crate::error::During;
+use crate::statement::{Statement as _, paths, rows_below};
 use crate::subjects::{self, Named};
 
 /// A block as it is stored.
@@ -21,14 +23,14 @@ pub(crate) struct Stored {
     pub(crate) frozen: Option<String>,
 }
 
-type Fields = (i64, String, String, Option<String>);
-
-fn stored((id, folder, subject, frozen): Fields) -> Stored {
-    Stored {
-        id,
-        folder,
-        subject,
-        frozen,
+impl FromRow<'_, SqliteRow> for Stored {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Stored {
+            id: row.try_get("id")?,
+            folder: row.try_get("folder")?,
+            subject: row.try_get("subject")?,
+            frozen: row.try_get("frozen")?,
+        })
     }
 }
 
@@ -62,9 +64,7 @@ pub(crate) async fn of_account(
         .fetch_all(connection)
         .await
         .during("reading an account's blocks")?;
-    rows.iter()
-        .map(|folder| folder.parse().map_err(|_| corrupt("folder", folder)))
-        .collect()
+    paths(&rows)
 }
 
 /// Makes a block; `None` where the same one exists.
@@ -89,9 +89,8 @@ pub(crate) async fn insert(
         sqlx::query("INSERT INTO block_groups (block_id, group_id) VALUES ($1, $2)")
             .bind(id)
             .bind(group.0)
-            .execute(&mut *connection)
-            .await
-            .during("making a block")?;
+            .run(&mut *connection, "making a block")
+            .await?;
     }
     Ok(Some(id))
 }
@@ -101,13 +100,11 @@ pub(crate) async fn by_id(
     connection: &mut SqliteConnection,
     id: i64,
 ) -> Result<Option<Stored>, StoreError> {
-    let row: Option<Fields> =
-        sqlx::query_as("SELECT id, folder, subject, frozen FROM blocks WHERE id = $1")
-            .bind(id)
-            .fetch_optional(connection)
-            .await
-            .during("reading a block")?;
-    Ok(row.map(stored))
+    sqlx::query_as("SELECT id, folder, subject, frozen FROM blocks WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .during("reading a block")
 }
 
 /// Removes a block. Answers the accounts that it named one by one because its group was deleted.
@@ -123,9 +120,8 @@ pub(crate) async fn delete(
             .during("removing a block")?;
     sqlx::query("DELETE FROM blocks WHERE id = $1")
         .bind(id)
-        .execute(connection)
-        .await
-        .during("removing a block")?;
+        .run(connection, "removing a block")
+        .await?;
     Ok(members.into_iter().map(AccountId).collect())
 }
 
@@ -134,11 +130,10 @@ pub(crate) async fn delete_of_account(
     connection: &mut SqliteConnection,
     account: AccountId,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query("DELETE FROM blocks WHERE account = $1")
+    sqlx::query("DELETE FROM blocks WHERE account = $1")
         .bind(account.0)
-        .execute(connection)
-        .await;
-    Ok(done.during("removing an account's blocks")?.rows_affected())
+        .count(connection, "removing an account's blocks")
+        .await
 }
 
 /// Freezes the blocks that name a group which is about to be deleted: they go on naming those who
@@ -147,7 +142,7 @@ pub(crate) async fn freeze_group(
     connection: &mut SqliteConnection,
     group: GroupId,
 ) -> Result<u64, StoreError> {
-    let rows: Vec<Fields> = sqlx::query_as(
+    let blocks: Vec<Stored> = sqlx::query_as(
         "SELECT id, folder, subject, frozen FROM blocks WHERE group_id = $1 \
          OR id IN (SELECT block_id FROM block_groups WHERE group_id = $1)",
     )
@@ -155,11 +150,10 @@ pub(crate) async fn freeze_group(
     .fetch_all(&mut *connection)
     .await
     .during("reading a group's blocks")?;
-    let count = rows.len() as u64;
-    for block in rows.into_iter().map(stored) {
-        freeze(connection, group, &block).await?;
+    for block in &blocks {
+        freeze(connection, group, block).await?;
     }
-    Ok(count)
+    Ok(blocks.len() as u64)
 }
 
 async fn freeze(
@@ -178,23 +172,19 @@ async fn freeze(
     )
     .bind(block.id)
     .bind(group.0)
-    .execute(&mut *connection)
-    .await
-    .during("freezing a block")?;
+    .run(&mut *connection, "freezing a block")
+    .await?;
     sqlx::query("DELETE FROM block_groups WHERE block_id = $1")
         .bind(block.id)
-        .execute(&mut *connection)
-        .await
-        .during("freezing a block")?;
+        .run(&mut *connection, "freezing a block")
+        .await?;
     sqlx::query(
         "UPDATE blocks SET group_id = NULL, subject = 'f:' || id, frozen = $2 WHERE id = $1",
     )
     .bind(block.id)
     .bind(shown)
-    .execute(connection)
+    .run(connection, "freezing a block")
     .await
-    .map(|_| ())
-    .during("freezing a block")
 }
 
 /// Blocks on `folder` and below it, by folder.
@@ -203,19 +193,9 @@ pub(crate) async fn below(
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    let (first, end) = crate::folders::below(folder);
-    let rows: Vec<Fields> = sqlx::query_as(
-        "SELECT id, folder, subject, frozen FROM blocks \
-         WHERE folder = $1 OR (folder >= $2 AND folder < $3) ORDER BY folder, id LIMIT $4",
-    )
-    .bind(folder.as_str())
-    .bind(first)
-    .bind(end)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .during("listing blocks")?;
-    Ok(rows.into_iter().map(stored).collect())
+    let sql = "SELECT id, folder, subject, frozen FROM blocks \
+         WHERE folder = $1 OR (folder >= $2 AND folder < $3) ORDER BY folder, id LIMIT $4";
+    rows_below(connection, sql, folder, limit, "listing blocks").await
 }
 
 /// Blocks that outlived their group, oldest first.
@@ -223,13 +203,12 @@ pub(crate) async fn frozen(
     connection: &mut SqliteConnection,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    let rows: Vec<Fields> = sqlx::query_as(
+    sqlx::query_as(
         "SELECT id, folder, subject, frozen FROM blocks WHERE frozen IS NOT NULL \
          ORDER BY id LIMIT $1",
     )
     .bind(limit)
     .fetch_all(connection)
     .await
-    .during("listing blocks")?;
-    Ok(rows.into_iter().map(stored).collect())
+    .during("listing blocks")
 }

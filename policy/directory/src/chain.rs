@@ -13,6 +13,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::error::During;
 use crate::journal::Intent;
+use crate::statement::Statement as _;
 
 /// The newest record: its number and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,10 +167,7 @@ pub(crate) async fn insert(
                 .bind(row.record.as_str())
                 .bind(row.hash.as_slice());
         }
-        query
-            .execute(&mut *connection)
-            .await
-            .during("storing audit records")?;
+        query.run(&mut *connection, "storing audit records").await?;
         rest = later;
     }
     Ok(())

@@ -15,6 +15,7 @@ use sqlx::SqliteConnection;
 
 use crate::error::During;
 use crate::openssh::OpensshKey;
+use crate::statement::Statement as _;
 use crate::times::{from_millis, millis};
 use crate::writer::Tx;
 
@@ -196,9 +197,8 @@ pub(crate) async fn set_password(
     sqlx::query("INSERT INTO passwords (credential, hash) VALUES ($1, $2)")
         .bind(id.0)
         .bind(hash)
-        .execute(&mut tx.connection)
-        .await
-        .during("setting a password")?;
+        .run(&mut tx.connection, "setting a password")
+        .await?;
     Ok(old)
 }
 
@@ -217,9 +217,8 @@ pub(crate) async fn set_totp(
         .bind(id.0)
         .bind(sealed)
         .bind(last_step)
-        .execute(&mut tx.connection)
-        .await
-        .during("setting a one-time-code secret")?;
+        .run(&mut tx.connection, "setting a one-time-code secret")
+        .await?;
     Ok(old)
 }
 
@@ -230,13 +229,11 @@ pub(crate) async fn spend(
     totp: CredentialId,
     step: i64,
 ) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
-            .bind(step)
-            .bind(totp.0)
-            .execute(connection)
-            .await;
-    Ok(done.during("spending a one-time code")?.rows_affected() == 1)
+    sqlx::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
+        .bind(step)
+        .bind(totp.0)
+        .changed(connection, "spending a one-time code")
+        .await
 }
 
 /// How many keys the account has.
@@ -271,9 +268,8 @@ pub(crate) async fn add_key(
     .bind(&key.blob)
     .bind(&key.comment)
     .bind(vouched)
-    .execute(&mut tx.connection)
-    .await
-    .during("adding a key")?;
+    .run(&mut tx.connection, "adding a key")
+    .await?;
     Ok(id)
 }
 
@@ -301,10 +297,8 @@ pub(crate) async fn remove(
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM credentials WHERE id = $1")
         .bind(id.0)
-        .execute(connection)
+        .run(connection, "removing a credential")
         .await
-        .map(|_| ())
-        .during("removing a credential")
 }
 
 /// A key as `user show` lists it.
@@ -352,17 +346,14 @@ pub(crate) async fn invite(
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM invitations WHERE account = $1")
         .bind(account.0)
-        .execute(&mut *connection)
-        .await
-        .during("removing an earlier invitation")?;
+        .run(&mut *connection, "removing an earlier invitation")
+        .await?;
     sqlx::query("INSERT INTO invitations (account, token_hash, expires) VALUES ($1, $2, $3)")
         .bind(account.0)
         .bind(token_hash)
         .bind(millis(expires))
-        .execute(connection)
+        .run(connection, "making an invitation")
         .await
-        .map(|_| ())
-        .during("making an invitation")
 }
 
 /// The row and account of the open invitation with this token.
@@ -389,14 +380,12 @@ pub(crate) async fn use_up(
     account: AccountId,
     now: i64,
 ) -> Result<bool, StoreError> {
-    let done =
-        sqlx::query("DELETE FROM invitations WHERE id = $1 AND account = $2 AND expires > $3")
-            .bind(invitation)
-            .bind(account.0)
-            .bind(now)
-            .execute(connection)
-            .await;
-    Ok(done.during("redeeming an invitation")?.rows_affected() == 1)
+    sqlx::query("DELETE FROM invitations WHERE id = $1 AND account = $2 AND expires > $3")
+        .bind(invitation)
+        .bind(account.0)
+        .bind(now)
+        .changed(connection, "redeeming an invitation")
+        .await
 }
 
 /// Replaces a hash by another of the same password, if the password has not changed.
@@ -413,8 +402,6 @@ pub(crate) async fn rehash(
     .bind(hash)
     .bind(credential.0)
     .bind(version)
-    .execute(connection)
+    .run(connection, "strengthening a password's hash")
     .await
-    .map(|_| ())
-    .during("strengthening a password's hash")
 }

@@ -6,7 +6,8 @@ use portcullis_authn::StoreError;
 use portcullis_model::VirtualPath;
 use sqlx::SqliteConnection;
 
-use crate::error::{During, corrupt};
+use crate::error::During;
+use crate::statement::{Statement as _, paths, rows_below};
 
 /// The fences on folders of a JSON list ($1) and strictly below folders of another ($2).
 pub(crate) const CONCERNING: &str = "\
@@ -33,9 +34,7 @@ pub(crate) async fn concerning(
         .fetch_all(connection)
         .await
         .during("reading fences")?;
-    rows.iter()
-        .map(|folder| folder.parse().map_err(|_| corrupt("folder", folder)))
-        .collect()
+    paths(&rows)
 }
 
 /// Sets a fence; whether there was none.
@@ -43,11 +42,10 @@ pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     folder: &VirtualPath,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query("INSERT INTO fences (folder) VALUES ($1) ON CONFLICT DO NOTHING")
+    sqlx::query("INSERT INTO fences (folder) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(folder.as_str())
-        .execute(connection)
-        .await;
-    Ok(done.during("setting a fence")?.rows_affected() > 0)
+        .changed(connection, "setting a fence")
+        .await
 }
 
 /// Removes a fence; whether there was one.
@@ -55,11 +53,10 @@ pub(crate) async fn delete(
     connection: &mut SqliteConnection,
     folder: &VirtualPath,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM fences WHERE folder = $1")
+    sqlx::query("DELETE FROM fences WHERE folder = $1")
         .bind(folder.as_str())
-        .execute(connection)
-        .await;
-    Ok(done.during("removing a fence")?.rows_affected() > 0)
+        .changed(connection, "removing a fence")
+        .await
 }
 
 /// Fences on `folder` and below it.
@@ -68,16 +65,8 @@ pub(crate) async fn below(
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {
-    let (first, end) = crate::folders::below(folder);
-    sqlx::query_scalar(
-        "SELECT folder FROM fences WHERE folder = $1 OR (folder >= $2 AND folder < $3) \
-         ORDER BY folder LIMIT $4",
-    )
-    .bind(folder.as_str())
-    .bind(first)
-    .bind(end)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .during("listing fences")
+    let sql = "SELECT folder FROM fences WHERE folder = $1 OR (folder >= $2 AND folder < $3) \
+         ORDER BY folder LIMIT $4";
+    let rows: Vec<(String,)> = rows_below(connection, sql, folder, limit, "listing fences").await?;
+    Ok(rows.into_iter().map(|row| row.0).collect())
 }

@@ -68,7 +68,7 @@ pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<V
 async fn break_glass(connection: &mut SqliteConnection, now: i64) -> Result<i64, StoreError> {
     sqlx::query_scalar(
         "SELECT count(*) FROM accounts a WHERE a.role = 'administrator' AND a.role <> 'none' \
-         AND a.break_glass = 1 AND a.local_disabled = 0 AND a.provider_disabled = 0 \
+         AND a.break_glass AND NOT a.local_disabled AND NOT a.provider_disabled \
          AND (a.expires IS NULL OR a.expires > $1) \
          AND EXISTS (SELECT 1 FROM credentials c WHERE c.account = a.id AND c.kind = 'password') \
          AND EXISTS (SELECT 1 FROM credentials c WHERE c.account = a.id AND c.kind = 'totp')",

@@ -7,9 +7,11 @@ use portcullis_authn::StoreError;
 use portcullis_model::{
     AccessLevel, AccountId, GrantId, GrantSubject, GroupId, GroupName, ViewGrant, VirtualPath,
 };
-use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection};
 
 use crate::error::{During, corrupt};
+use crate::statement::{Statement as _, rows_below};
 use crate::subjects::Named;
 
 /// A grant as it is stored.
@@ -22,15 +24,15 @@ pub(crate) struct Stored {
     pub(crate) subject: String,
 }
 
-type Fields = (i64, String, String, bool, String);
-
-fn stored((id, folder, level, recursive, subject): Fields) -> Stored {
-    Stored {
-        id,
-        folder,
-        level,
-        recursive,
-        subject,
+impl FromRow<'_, SqliteRow> for Stored {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Stored {
+            id: row.try_get("id")?,
+            folder: row.try_get("folder")?,
+            level: row.try_get("level")?,
+            recursive: row.try_get("recursive")?,
+            subject: row.try_get("subject")?,
+        })
     }
 }
 
@@ -120,9 +122,8 @@ pub(crate) async fn insert(
         sqlx::query("INSERT INTO grant_groups (grant_id, group_id) VALUES ($1, $2)")
             .bind(id)
             .bind(group.0)
-            .execute(&mut *connection)
-            .await
-            .during("making a grant")?;
+            .run(&mut *connection, "making a grant")
+            .await?;
     }
     Ok(Some(GrantId(id)))
 }
@@ -132,23 +133,19 @@ pub(crate) async fn by_id(
     connection: &mut SqliteConnection,
     id: i64,
 ) -> Result<Option<Stored>, StoreError> {
-    let row: Option<Fields> =
-        sqlx::query_as("SELECT id, folder, level, recursive, subject FROM grants WHERE id = $1")
-            .bind(id)
-            .fetch_optional(connection)
-            .await
-            .during("reading a grant")?;
-    Ok(row.map(stored))
+    sqlx::query_as("SELECT id, folder, level, recursive, subject FROM grants WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .during("reading a grant")
 }
 
 /// Removes a grant.
 pub(crate) async fn delete(connection: &mut SqliteConnection, id: i64) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM grants WHERE id = $1")
         .bind(id)
-        .execute(connection)
+        .run(connection, "removing a grant")
         .await
-        .map(|_| ())
-        .during("removing a grant")
 }
 
 /// Removes the grants that name an account alone; how many.
@@ -156,11 +153,10 @@ pub(crate) async fn delete_of_account(
     connection: &mut SqliteConnection,
     account: AccountId,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query("DELETE FROM grants WHERE account = $1")
+    sqlx::query("DELETE FROM grants WHERE account = $1")
         .bind(account.0)
-        .execute(connection)
-        .await;
-    Ok(done.during("removing an account's grants")?.rows_affected())
+        .count(connection, "removing an account's grants")
+        .await
 }
 
 /// Removes the grants that name a group, alone or in a list (rule D6); how many.
@@ -168,14 +164,13 @@ pub(crate) async fn delete_of_group(
     connection: &mut SqliteConnection,
     group: GroupId,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query(
+    sqlx::query(
         "DELETE FROM grants WHERE group_id = $1 \
          OR id IN (SELECT grant_id FROM grant_groups WHERE group_id = $1)",
     )
     .bind(group.0)
-    .execute(connection)
-    .await;
-    Ok(done.during("removing a group's grants")?.rows_affected())
+    .count(connection, "removing a group's grants")
+    .await
 }
 
 /// Grants on `folder` and below it, by folder.
@@ -184,19 +179,9 @@ pub(crate) async fn below(
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    let (first, end) = crate::folders::below(folder);
-    let rows: Vec<Fields> = sqlx::query_as(
-        "SELECT id, folder, level, recursive, subject FROM grants \
-         WHERE folder = $1 OR (folder >= $2 AND folder < $3) ORDER BY folder, id LIMIT $4",
-    )
-    .bind(folder.as_str())
-    .bind(first)
-    .bind(end)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .during("listing grants")?;
-    Ok(rows.into_iter().map(stored).collect())
+    let sql = "SELECT id, folder, level, recursive, subject FROM grants \
+         WHERE folder = $1 OR (folder >= $2 AND folder < $3) ORDER BY folder, id LIMIT $4";
+    rows_below(connection, sql, folder, limit, "listing grants").await
 }
 
 /// Grants that name one subject, by folder.
@@ -205,7 +190,7 @@ pub(crate) async fn of_subject(
     named: &Named,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    let rows: Vec<Fields> = sqlx::query_as(
+    sqlx::query_as(
         "SELECT id, folder, level, recursive, subject FROM grants \
          WHERE account = $1 OR group_id = $2 ORDER BY folder, id LIMIT $3",
     )
@@ -214,6 +199,5 @@ pub(crate) async fn of_subject(
     .bind(limit)
     .fetch_all(connection)
     .await
-    .during("listing grants")?;
-    Ok(rows.into_iter().map(stored).collect())
+    .during("listing grants")
 }

@@ -8,6 +8,7 @@ use sqlx::SqliteConnection;
 
 use crate::accounts::protocols_from;
 use crate::error::{During, corrupt};
+use crate::statement::Statement as _;
 
 /// One group.
 #[derive(Debug, Clone)]
@@ -106,7 +107,7 @@ pub(crate) async fn member_count(
     most: i64,
 ) -> Result<i64, StoreError> {
     sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE group_id = $1 LIMIT $2)",
+        "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE group_id = $1 LIMIT $2) AS counted",
     )
     .bind(group.0)
     .bind(most)
@@ -145,10 +146,8 @@ pub(crate) async fn set_protocols(
     sqlx::query("UPDATE groups SET protocols = $1 WHERE id = $2")
         .bind(i64::from(protocols.bits()))
         .bind(group.0)
-        .execute(connection)
+        .run(connection, "changing a group")
         .await
-        .map(|_| ())
-        .during("changing a group")
 }
 
 /// Removes a group that no list of a grant or block names any more.
@@ -158,10 +157,8 @@ pub(crate) async fn delete(
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM groups WHERE id = $1")
         .bind(group.0)
-        .execute(connection)
+        .run(connection, "deleting a group")
         .await
-        .map(|_| ())
-        .during("deleting a group")
 }
 
 /// Makes an account a member; whether it was none before.
@@ -170,14 +167,13 @@ pub(crate) async fn join(
     group: GroupId,
     account: AccountId,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query(
+    sqlx::query(
         "INSERT INTO memberships (account, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
     )
     .bind(account.0)
     .bind(group.0)
-    .execute(connection)
-    .await;
-    Ok(done.during("making a membership")?.rows_affected() > 0)
+    .changed(connection, "making a membership")
+    .await
 }
 
 /// Ends a membership; whether there was one.
@@ -186,12 +182,11 @@ pub(crate) async fn leave(
     group: GroupId,
     account: AccountId,
 ) -> Result<bool, StoreError> {
-    let done = sqlx::query("DELETE FROM memberships WHERE account = $1 AND group_id = $2")
+    sqlx::query("DELETE FROM memberships WHERE account = $1 AND group_id = $2")
         .bind(account.0)
         .bind(group.0)
-        .execute(connection)
-        .await;
-    Ok(done.during("ending a membership")?.rows_affected() > 0)
+        .changed(connection, "ending a membership")
+        .await
 }
 
 /// The name of a group; its number where it is gone.

@@ -38,6 +38,7 @@ mod refusals;
 mod schema;
 mod site;
 mod space;
+mod statement;
 mod subjects;
 mod throttles;
 mod tickets;

@@ -110,7 +110,8 @@ impl LoginStore for Directory {
         now: SystemTime,
     ) -> Result<bool, StoreError> {
         let mut snapshot = self.snapshot().await?;
-        throttles::knows(&mut snapshot, account, address, millis(now)).await
+        let since = millis(now) - throttles::KNOWN;
+        throttles::known_since(&mut snapshot, account, address, since).await
     }
 
     async fn rehash(

@@ -8,6 +8,7 @@ use portcullis_model::{AccountId, CredentialId, GroupId};
 use sqlx::SqliteConnection;
 
 use crate::error::During;
+use crate::statement::Statement as _;
 use crate::times::millis;
 use crate::writer::Tx;
 
@@ -118,14 +119,12 @@ pub(crate) async fn publish(
         .bind(version)
         .bind(text)
         .bind(millis(tx.clock.now()))
-        .execute(&mut tx.connection)
-        .await
-        .during("writing the outbox")?;
+        .run(&mut tx.connection, "writing the outbox")
+        .await?;
     sqlx::query("DELETE FROM outbox WHERE version <= $1")
         .bind(version - KEPT)
-        .execute(&mut tx.connection)
-        .await
-        .during("clearing the outbox")?;
+        .run(&mut tx.connection, "clearing the outbox")
+        .await?;
     Ok(change)
 }
 
@@ -140,10 +139,8 @@ async fn stamp(
 ) -> Result<(), StoreError> {
     let query = sqlx::query(sql).bind(version).bind(id);
     query
-        .execute(connection)
+        .run(connection, "stamping what a commit touched")
         .await
-        .map(|_| ())
-        .during("stamping what a commit touched")
 }
 
 /// Moves the site's version, on which every view rests.
@@ -153,10 +150,8 @@ pub(crate) async fn stamp_site(
 ) -> Result<(), StoreError> {
     sqlx::query("UPDATE site SET version = $1")
         .bind(version)
-        .execute(connection)
+        .run(connection, "stamping the site")
         .await
-        .map(|_| ())
-        .during("stamping the site")
 }
 
 /// Changes after `version`, oldest first, at most 1,000.

@@ -10,6 +10,7 @@ use sqlx::SqliteConnection;
 
 use crate::accounts::protocols_from;
 use crate::error::{During, corrupt};
+use crate::statement::Statement as _;
 
 /// The site's settings.
 #[derive(Debug, Clone)]
@@ -88,10 +89,8 @@ pub(crate) async fn store(
         .bind(site.tickets)
         .bind(i64::from(site.protocols.bits()))
         .bind(site.groups_only)
-        .execute(connection)
+        .run(connection, "changing the site's settings")
         .await
-        .map(|_| ())
-        .during("changing the site's settings")
 }
 
 fn provider((name, scim_active, freshness): (String, bool, Option<i64>)) -> Provider {
@@ -151,13 +150,11 @@ pub(crate) async fn set_provider(
     freshness: Option<i64>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO providers (name, scim_active, idp_freshness) VALUES ($1, 0, $2) \
+        "INSERT INTO providers (name, scim_active, idp_freshness) VALUES ($1, FALSE, $2) \
          ON CONFLICT (name) DO UPDATE SET idp_freshness = excluded.idp_freshness",
     )
     .bind(name)
     .bind(freshness)
-    .execute(connection)
+    .run(connection, "changing a provider")
     .await
-    .map(|_| ())
-    .during("changing a provider")
 }

@@ -146,20 +146,18 @@ pub(crate) async fn shown(
     }
 }
 
+/// The error for a name that is unknown; `list` is the command that shows those that exist.
+pub(crate) fn unknown(kind: &'static str, name: impl ToString, list: &'static str) -> AdminError {
+    let name = name.to_string();
+    AdminError::NotFound { kind, name, list }
+}
+
 /// The error for an unknown user.
 pub(crate) fn no_user(name: &str) -> AdminError {
-    AdminError::NotFound {
-        kind: "user",
-        name: name.to_owned(),
-        list: "user list",
-    }
+    unknown("user", name, "user list")
 }
 
 /// The error for an unknown group.
 pub(crate) fn no_group(name: &str) -> AdminError {
-    AdminError::NotFound {
-        kind: "group",
-        name: name.to_owned(),
-        list: "group list",
-    }
+    unknown("group", name, "group list")
 }

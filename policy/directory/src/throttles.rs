@@ -10,10 +10,11 @@ use portcullis_model::AccountId;
 use sqlx::SqliteConnection;
 
 use crate::error::During;
+use crate::statement::Statement as _;
 use crate::times::{DAY, from_millis, millis, span};
 
 /// How long an address stays known (rule B1).
-const KNOWN: i64 = 30 * DAY;
+pub(crate) const KNOWN: i64 = 30 * DAY;
 /// Addresses remembered per account; the oldest go first.
 const MOST_ADDRESSES: i64 = 1_000;
 /// Dead counters removed with every count, so that they never pile up.
@@ -74,16 +75,15 @@ pub(crate) async fn count(
     )
     .bind(now)
     .bind(SWEEP)
-    .execute(&mut *connection)
-    .await
-    .during("clearing counters of failures")?;
+    .run(&mut *connection, "clearing counters of failures")
+    .await?;
     let row: (i64, i64) = sqlx::query_as(
         "INSERT INTO throttles (kind, subject, address, count, window_end, closed_until, \
          dead_after) VALUES ($1, $2, $3, 1, $5, 0, $5) \
          ON CONFLICT (kind, subject, address) DO UPDATE SET \
-           count = CASE WHEN window_end > $4 THEN count + 1 ELSE 1 END, \
-           window_end = CASE WHEN window_end > $4 THEN window_end ELSE $5 END, \
-           dead_after = max(dead_after, $5) \
+           count = CASE WHEN throttles.window_end > $4 THEN throttles.count + 1 ELSE 1 END, \
+           window_end = CASE WHEN throttles.window_end > $4 THEN throttles.window_end ELSE $5 END, \
+           dead_after = CASE WHEN throttles.dead_after > $5 THEN throttles.dead_after ELSE $5 END \
          RETURNING count, closed_until",
     )
     .bind(kind)
@@ -108,16 +108,15 @@ pub(crate) async fn close(
         "INSERT INTO throttles (kind, subject, address, count, window_end, closed_until, \
          dead_after) VALUES ($1, $2, $3, 0, 0, $4, $4) \
          ON CONFLICT (kind, subject, address) DO UPDATE SET \
-           closed_until = $4, dead_after = max(dead_after, $4)",
+           closed_until = $4, \
+           dead_after = CASE WHEN throttles.dead_after > $4 THEN throttles.dead_after ELSE $4 END",
     )
     .bind(kind)
     .bind(subject)
     .bind(address)
     .bind(millis(until))
-    .execute(connection)
+    .run(connection, "closing a key")
     .await
-    .map(|_| ())
-    .during("closing a key")
 }
 
 /// Forgets a counter.
@@ -130,49 +129,28 @@ pub(crate) async fn reset(
         .bind(kind)
         .bind(subject)
         .bind(address)
-        .execute(connection)
+        .run(connection, "forgetting a counter of failures")
         .await
-        .map(|_| ())
-        .during("forgetting a counter of failures")
 }
 
 /// When an account last logged in from an address.
 pub(crate) const LAST_FROM: &str =
     "SELECT last FROM known_addresses WHERE account = $1 AND address = $2";
 
-async fn last_from(
+/// Whether the account logged in from the address after a time.
+pub(crate) async fn known_since(
     connection: &mut SqliteConnection,
     account: AccountId,
     address: &str,
-) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar(LAST_FROM)
+    since: i64,
+) -> Result<bool, StoreError> {
+    let last: Option<i64> = sqlx::query_scalar(LAST_FROM)
         .bind(account.0)
         .bind(address)
         .fetch_optional(connection)
         .await
-        .during("reading known addresses")
-}
-
-/// Whether the account logged in from the address within 30 days.
-pub(crate) async fn knows(
-    connection: &mut SqliteConnection,
-    account: AccountId,
-    address: &str,
-    now: i64,
-) -> Result<bool, StoreError> {
-    let last = last_from(connection, account, address).await?;
-    Ok(last.is_some_and(|last| last > now - KNOWN))
-}
-
-/// Whether the address was remembered within the last day, so that there is nothing to write.
-pub(crate) async fn remembered_today(
-    connection: &mut SqliteConnection,
-    account: AccountId,
-    address: &str,
-    now: i64,
-) -> Result<bool, StoreError> {
-    let last = last_from(connection, account, address).await?;
-    Ok(last.is_some_and(|last| last > now - DAY))
+        .during("reading known addresses")?;
+    Ok(last.is_some_and(|last| last > since))
 }
 
 /// Remembers that the account logged in from the address, and forgets what is too old or too much.
@@ -184,26 +162,24 @@ pub(crate) async fn remember(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO known_addresses (account, address, last) VALUES ($1, $2, $3) \
-         ON CONFLICT (account, address) DO UPDATE SET last = max(last, $3)",
+         ON CONFLICT (account, address) DO UPDATE SET last = $3 \
+         WHERE known_addresses.last < $3",
     )
     .bind(account.0)
     .bind(address)
     .bind(now)
-    .execute(&mut *connection)
-    .await
-    .during("remembering an address")?;
+    .run(&mut *connection, "remembering an address")
+    .await?;
     sqlx::query(
         "DELETE FROM known_addresses WHERE account = $1 AND (last <= $2 OR address IN (\
          SELECT address FROM known_addresses WHERE account = $1 ORDER BY last DESC \
-         LIMIT -1 OFFSET $3))",
+         LIMIT $3 OFFSET $3))",
     )
     .bind(account.0)
     .bind(now - KNOWN)
     .bind(MOST_ADDRESSES)
-    .execute(connection)
+    .run(connection, "forgetting addresses")
     .await
-    .map(|_| ())
-    .during("forgetting addresses")
 }
 
 /// How many addresses an account is known from.

@@ -8,6 +8,7 @@ use portcullis_model::{AccountId, CredentialId};
 use sqlx::SqliteConnection;
 
 use crate::error::During;
+use crate::statement::Statement as _;
 use crate::times::millis;
 use crate::writer::Tx;
 
@@ -47,7 +48,7 @@ pub(crate) async fn any_live(
     now: i64,
 ) -> Result<bool, StoreError> {
     let found: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM tickets WHERE account = $1 AND credential = $2 AND ends > $3 LIMIT 1",
+        "SELECT id FROM tickets WHERE account = $1 AND credential = $2 AND ends > $3 LIMIT 1",
     )
     .bind(account.0)
     .bind(first.0)
@@ -79,22 +80,20 @@ pub(crate) async fn open(
     .bind(&ticket.address)
     .bind(&ticket.code_hash)
     .bind(now.saturating_add(life))
-    .execute(&mut tx.connection)
-    .await
-    .during("opening a factor ticket")?;
+    .run(&mut tx.connection, "opening a factor ticket")
+    .await?;
     sqlx::query(
         "DELETE FROM tickets WHERE id IN (SELECT id FROM tickets WHERE account = $1 \
          AND credential = $2 AND scope = $3 AND address = $4 ORDER BY ends DESC \
-         LIMIT -1 OFFSET $5)",
+         LIMIT $5 OFFSET $5)",
     )
     .bind(account.0)
     .bind(ticket.first.id.0)
     .bind(ticket.scope)
     .bind(&ticket.address)
     .bind(MOST)
-    .execute(&mut tx.connection)
-    .await
-    .during("bounding factor tickets")?;
+    .run(&mut tx.connection, "bounding factor tickets")
+    .await?;
     purge_at(&mut tx.connection, now).await
 }
 
@@ -105,19 +104,15 @@ pub(crate) async fn delete_of_account(
 ) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM tickets WHERE account = $1")
         .bind(account.0)
-        .execute(connection)
+        .run(connection, "removing an account's factor tickets")
         .await
-        .map(|_| ())
-        .during("removing an account's factor tickets")
 }
 
 /// Removes every ticket.
 pub(crate) async fn delete_all(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM tickets")
-        .execute(connection)
+        .run(connection, "removing all factor tickets")
         .await
-        .map(|_| ())
-        .during("removing all factor tickets")
 }
 
 /// Removes tickets that have ended.
@@ -129,8 +124,6 @@ pub(crate) async fn purge(tx: &mut Tx) -> Result<(), StoreError> {
 async fn purge_at(connection: &mut SqliteConnection, now: i64) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM tickets WHERE ends <= $1")
         .bind(now)
-        .execute(connection)
+        .run(connection, "removing ended factor tickets")
         .await
-        .map(|_| ())
-        .during("removing ended factor tickets")
 }

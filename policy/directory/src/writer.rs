@@ -24,6 +24,7 @@ use crate::error::{During, Full};
 use crate::journal::{Intent, Journal, MANY};
 use crate::refusals::Refusals;
 use crate::space::Room;
+use crate::statement::Statement as _;
 
 /// Queued records are stored at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -503,10 +504,8 @@ impl Task {
 
     async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
         sqlx::query(sql)
-            .execute(&mut self.tx.connection)
+            .run(&mut self.tx.connection, "committing to the directory")
             .await
-            .map(|_| ())
-            .during("committing to the directory")
     }
 
     fn remember_open(&mut self, rows: &[Row]) {

@@ -5,9 +5,9 @@ use portcullis_gate::admin::{AdminError, Subject};
 use portcullis_model::{AccessLevel, VirtualPath};
 use serde_json::json;
 
-use super::{Done, Making, refused};
+use super::{Done, Making, exists, refused};
 use crate::outbox::Touched;
-use crate::subjects::{self, Named};
+use crate::subjects::{self, Named, unknown};
 use crate::{blocks, fences, grants};
 
 impl Making<'_> {
@@ -18,45 +18,36 @@ impl Making<'_> {
         level: AccessLevel,
         recursive: bool,
     ) -> Result<Done, AdminError> {
+        let (named, shown) = self.subject(subject).await?;
         let connection = &mut self.tx.connection;
-        let named = Named::find(connection, subject).await?;
-        let shown = subjects::shown(connection, &named.key()).await?;
         let made = grants::insert(connection, folder, &named, level, recursive).await?;
         let Some(id) = made else {
-            let name = format!("{level} on {folder} to {shown}");
-            return Err(AdminError::Exists {
-                kind: "grant",
-                name,
-            });
+            return exists("grant", format!("{level} on {folder} to {shown}"));
         };
         let reach = if recursive {
             "recursive"
         } else {
             "this folder only"
         };
-        let outcome = json!({ "id": id, "folder": folder, "subject": shown, "level": level });
-        let mut done = Done::new(AuditKind::Permission, folder, named.touched(), outcome)
-            .detail(format!("grant {id}: {level}, {reach}, to {shown}"));
-        done.account = named.account().map(portcullis_model::AccountId);
-        Ok(done)
+        let done = rule(id.0, folder.as_str(), &shown, named.touched());
+        Ok(done
+            .concerning(named.account())
+            .with("level", json!(level))
+            .detail(format!("grant {id}: {level}, {reach}, to {shown}")))
     }
 
     pub(super) async fn grant_remove(&mut self, id: i64) -> Result<Done, AdminError> {
         let connection = &mut self.tx.connection;
         let Some(grant) = grants::by_id(connection, id).await? else {
-            return Err(missing("grant", id, "grant list"));
+            return Err(unknown("grant", id, "grant list"));
         };
         let shown = subjects::shown(connection, &grant.subject).await?;
         let named = Named::from_key(&grant.subject);
         grants::delete(connection, id).await?;
         let touched = named.as_ref().map_or_else(Touched::site, Named::touched);
-        let outcome = json!({ "id": id, "folder": grant.folder, "subject": shown });
-        let mut done = Done::new(AuditKind::Permission, grant.folder, touched, outcome)
-            .detail(format!("grant {id}: {} to {shown}", grant.level));
-        done.account = named
-            .and_then(|named| named.account())
-            .map(portcullis_model::AccountId);
-        Ok(done)
+        Ok(rule(id, &grant.folder, &shown, touched)
+            .concerning(named.and_then(|named| named.account()))
+            .detail(format!("grant {id}: {} to {shown}", grant.level)))
     }
 
     pub(super) async fn fence_add(&mut self, folder: &VirtualPath) -> Result<Done, AdminError> {
@@ -64,35 +55,16 @@ impl Making<'_> {
             return refused("a fence cannot stand on `/`: nothing is above it");
         }
         if !fences::insert(&mut self.tx.connection, folder).await? {
-            return Err(AdminError::Exists {
-                kind: "fence",
-                name: folder.to_string(),
-            });
+            return exists("fence", folder);
         }
-        let outcome = json!({ "folder": folder });
-        Ok(Done::new(
-            AuditKind::Permission,
-            folder,
-            Touched::site(),
-            outcome,
-        ))
+        Ok(fence(folder))
     }
 
     pub(super) async fn fence_remove(&mut self, folder: &VirtualPath) -> Result<Done, AdminError> {
         if !fences::delete(&mut self.tx.connection, folder).await? {
-            return Err(AdminError::NotFound {
-                kind: "fence",
-                name: folder.to_string(),
-                list: "fence list",
-            });
+            return Err(unknown("fence", folder, "fence list"));
         }
-        let outcome = json!({ "folder": folder });
-        Ok(Done::new(
-            AuditKind::Permission,
-            folder,
-            Touched::site(),
-            outcome,
-        ))
+        Ok(fence(folder))
     }
 
     pub(super) async fn block_add(
@@ -100,27 +72,20 @@ impl Making<'_> {
         folder: &VirtualPath,
         subject: &Subject,
     ) -> Result<Done, AdminError> {
+        let (named, shown) = self.subject(subject).await?;
         let connection = &mut self.tx.connection;
-        let named = Named::find(connection, subject).await?;
-        let shown = subjects::shown(connection, &named.key()).await?;
         let Some(id) = blocks::insert(connection, folder, &named).await? else {
-            let name = format!("{folder} for {shown}");
-            return Err(AdminError::Exists {
-                kind: "block",
-                name,
-            });
+            return exists("block", format!("{folder} for {shown}"));
         };
-        let outcome = json!({ "id": id, "folder": folder, "subject": shown });
-        let mut done = Done::new(AuditKind::Permission, folder, named.touched(), outcome)
-            .detail(format!("block {id}: for {shown}"));
-        done.account = named.account().map(portcullis_model::AccountId);
-        Ok(done)
+        Ok(rule(id, folder.as_str(), &shown, named.touched())
+            .concerning(named.account())
+            .detail(format!("block {id}: for {shown}")))
     }
 
     pub(super) async fn block_remove(&mut self, id: i64) -> Result<Done, AdminError> {
         let connection = &mut self.tx.connection;
         let Some(block) = blocks::by_id(connection, id).await? else {
-            return Err(missing("block", id, "block list"));
+            return Err(unknown("block", id, "block list"));
         };
         let shown = match &block.frozen {
             Some(before) => before.clone(),
@@ -134,18 +99,27 @@ impl Making<'_> {
                 ..Touched::default()
             },
         };
-        let outcome = json!({ "id": id, "folder": block.folder, "subject": shown });
-        Ok(
-            Done::new(AuditKind::Permission, block.folder, touched, outcome)
-                .detail(format!("block {id}: for {shown}")),
-        )
+        let done = rule(id, &block.folder, &shown, touched);
+        Ok(done.detail(format!("block {id}: for {shown}")))
+    }
+
+    /// Whom a new rule names, also in words.
+    async fn subject(&mut self, subject: &Subject) -> Result<(Named, String), AdminError> {
+        let connection = &mut self.tx.connection;
+        let named = Named::find(connection, subject).await?;
+        let shown = subjects::shown(connection, &named.key()).await?;
+        Ok((named, shown))
     }
 }
 
-fn missing(kind: &'static str, id: i64, list: &'static str) -> AdminError {
-    AdminError::NotFound {
-        kind,
-        name: id.to_string(),
-        list,
-    }
+/// A grant or block that was made or removed.
+fn rule(id: i64, folder: &str, shown: &str, touched: Touched) -> Done {
+    let outcome = json!({ "id": id, "folder": folder, "subject": shown });
+    Done::new(AuditKind::Permission, folder, touched, outcome)
+}
+
+/// A fence that was set or removed.
+fn fence(folder: &VirtualPath) -> Done {
+    let outcome = json!({ "folder": folder });
+    Done::new(AuditKind::Permission, folder, Touched::site(), outcome)
 }

@@ -7,11 +7,12 @@ use portcullis_gate::admin::AdminError;
 use portcullis_model::{AccountName, CredentialId};
 use serde_json::json;
 
-use super::{Done, Making, Stored, refused};
+use super::{Done, Making, Stored, exists, refused};
 use crate::accounts::{self, Account};
 use crate::admission::{self, Enrolled};
 use crate::credentials::{self, Kind, MOST_KEYS};
 use crate::outbox::Touched;
+use crate::subjects::unknown;
 use crate::times::{DAY, millis};
 use crate::{openssh, site};
 
@@ -52,10 +53,7 @@ impl Making<'_> {
         let connection = &mut self.tx.connection;
         let same = credentials::key_by_fingerprint(connection, account.id, &key.fingerprint);
         if same.await?.is_some() {
-            return Err(AdminError::Exists {
-                kind: "key",
-                name: key.fingerprint,
-            });
+            return exists("key", key.fingerprint);
         }
         if credentials::key_count(connection, account.id).await? >= MOST_KEYS {
             return refused(format!(
@@ -83,11 +81,7 @@ impl Making<'_> {
         let connection = &mut self.tx.connection;
         let found = credentials::key_by_fingerprint(connection, account.id, fingerprint).await?;
         let Some(id) = found else {
-            return Err(AdminError::NotFound {
-                kind: "key",
-                name: fingerprint.to_owned(),
-                list: "key list",
-            });
+            return Err(unknown("key", fingerprint, "key list"));
         };
         credentials::remove(connection, id).await?;
         let done = self.credential_changed(&account, Some(id)).await?;

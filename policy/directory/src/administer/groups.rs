@@ -5,7 +5,8 @@ use portcullis_gate::admin::AdminError;
 use portcullis_model::{AccountName, GroupName, ProtocolSet};
 use serde_json::json;
 
-use super::{Done, Making, refused};
+use super::{Done, Making, exists, refused};
+use crate::accounts::Account;
 use crate::groups::{self, Group, MOST_OF_ACCOUNT};
 use crate::outbox::{self, Touched};
 use crate::subjects::no_group;
@@ -21,10 +22,7 @@ impl Making<'_> {
             .await?
             .is_some()
         {
-            return Err(AdminError::Exists {
-                kind: "group",
-                name: name.to_string(),
-            });
+            return exists("group", name);
         }
         // Rule L1: the part before a slash names the provider.
         let provider = match name.as_str().split_once('/') {
@@ -91,15 +89,9 @@ impl Making<'_> {
             return refused(format!("an account is in at most {MOST_OF_ACCOUNT} groups"));
         }
         if !groups::join(connection, group.id, account.id).await? {
-            return Err(AdminError::Exists {
-                kind: "member",
-                name: format!("{} in {}", account.name, group.name),
-            });
+            return exists("member", format!("{} in {}", account.name, group.name));
         }
-        let touched = Touched::account(account.id).entry();
-        Ok(Done::of(AuditKind::Permission, &account, touched)
-            .with("group", json!(group.name))
-            .detail(format!("group {}", group.name)))
+        Ok(membership(&account, &group))
     }
 
     pub(super) async fn member_remove(
@@ -115,16 +107,21 @@ impl Making<'_> {
                 account.name, group.name
             ));
         }
-        let touched = Touched::account(account.id).entry();
-        Ok(Done::of(AuditKind::Permission, &account, touched)
-            .with("group", json!(group.name))
-            .detail(format!("group {}", group.name)))
+        Ok(membership(&account, &group))
     }
 
     async fn group(&mut self, name: &GroupName) -> Result<Group, AdminError> {
         let found = groups::by_name(&mut self.tx.connection, name).await?;
         found.ok_or_else(|| no_group(name.as_str()))
     }
+}
+
+/// A membership that began or ended.
+fn membership(account: &Account, group: &Group) -> Done {
+    let touched = Touched::account(account.id).entry();
+    Done::of(AuditKind::Permission, account, touched)
+        .with("group", json!(group.name))
+        .detail(format!("group {}", group.name))
 }
 
 fn shown(protocols: ProtocolSet) -> String {

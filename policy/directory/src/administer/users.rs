@@ -6,9 +6,10 @@ use portcullis_gate::{AuditKind, CutReason, CutTarget};
 use portcullis_model::{AccountName, SiteRole, VirtualPath};
 use serde_json::json;
 
-use super::{Done, Making, Stored, refused, too_long};
+use super::{Done, Making, Stored, exists, refused, too_long};
 use crate::accounts::{self, Account, NewAccount};
 use crate::outbox::Touched;
+use crate::subjects::unknown;
 use crate::{blocks, grants, site, tickets};
 
 /// The longest name to show, in characters.
@@ -218,10 +219,7 @@ impl Making<'_> {
     /// Rule L1.
     async fn name_is_free(&mut self, name: &AccountName) -> Result<(), AdminError> {
         match accounts::by_name(&mut self.tx.connection, name.normal()).await? {
-            Some(_) => Err(AdminError::Exists {
-                kind: "user",
-                name: name.to_string(),
-            }),
+            Some(_) => exists("user", name),
             None => Ok(()),
         }
     }
@@ -229,11 +227,7 @@ impl Making<'_> {
     /// The row of a provider.
     pub(super) async fn provider(&mut self, name: &str) -> Result<i64, AdminError> {
         let found = site::provider_id(&mut self.tx.connection, name).await?;
-        found.ok_or_else(|| AdminError::NotFound {
-            kind: "provider",
-            name: name.to_owned(),
-            list: "provider list",
-        })
+        found.ok_or_else(|| unknown("provider", name, "provider list"))
     }
 }
 
