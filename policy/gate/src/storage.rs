@@ -167,6 +167,18 @@ pub trait StagedFile: OpenFile {
         durability: Durability,
     ) -> Result<Metadata, StorageError>;
 
+    /// From now on the bytes are meant for another name: staged beside it, and published by a
+    /// permit for it. What stands there is not looked at; publishing does that.
+    ///
+    /// # Errors
+    /// [`StorageError::AlreadyExists`] where the account has another partial under that name, and
+    /// [`StorageError::TakenOver`] as above; nothing was changed then.
+    async fn rename(
+        &self,
+        from: Permit<p::RenameFrom>,
+        to: Permit<p::RenameTo>,
+    ) -> Result<(), StorageError>;
+
     /// Throws the bytes away.
     async fn discard(&self) -> Result<(), StorageError>;
 }

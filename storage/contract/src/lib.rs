@@ -31,6 +31,7 @@ macro_rules! contract_tests {
                 file_hides_the_partial, partial_is_continued, empty_stage_throws_the_partial_away,
                 new_never_replaces, over_replaces_the_expected, readers_keep_the_old_version,
                 over_refuses_another_file, over_refuses_nothing, later_stage_takes_over,
+                renamed_upload_appears_elsewhere, renamed_upload_spares_another_partial,
                 discard_leaves_nothing, published_handle_is_closed, consent_is_for_one_place,
                 stage_needs_a_place, moved_folder_takes_the_upload_along, one_of_many_wins_new,
                 one_of_many_wins_over, folder_may_take_the_name;

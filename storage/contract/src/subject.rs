@@ -132,6 +132,11 @@ impl<P: Permits> Subject<P> {
             .await
     }
 
+    /// [`StagedFile::rename`].
+    pub async fn rename_staged(&self, staged: &dyn StagedFile, from: &str, to: &str) -> Result<()> {
+        staged.rename(self.permit(from), self.permit(to)).await
+    }
+
     /// Uploads a new file.
     pub async fn put(&self, path: &str, data: &[u8]) -> Metadata {
         let staged = self.stage(path, StageFrom::Empty).await.unwrap();

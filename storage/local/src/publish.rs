@@ -7,7 +7,9 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, PoisonError};
 
+use portcullis_gate::permits::{RenameFrom, RenameTo};
 use portcullis_gate::{Durability, FileIdentity, Metadata, NewAttributes, Permit, StorageError};
+use portcullis_model::VirtualPath;
 use rustix::fs::{
     AtFlags, Gid, RenameFlags, Uid, fchown, linkat, renameat, renameat_with, unlinkat,
 };
@@ -16,9 +18,11 @@ use rustix::io::{self, Errno};
 use crate::dirsync::Changed;
 use crate::error::{Result, changing, off, reading};
 use crate::meta::{self, Stat};
+use crate::names;
 use crate::steps::reached;
-use crate::tree::Place;
-use crate::upload::Staging;
+use crate::tree::{Place, Tree};
+use crate::upload::{Staging, Target};
+use crate::uploads::UploadKey;
 
 /// What stands at the target before.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +41,7 @@ pub(crate) async fn publish<A: Send + 'static>(
     durability: Durability,
 ) -> Result<Metadata> {
     // Consent for another place, or another account, is none for this upload.
-    if permit.account() != upload.account || permit.path() != upload.body.path() {
+    if permit.account() != upload.account || *permit.path() != upload.target().path {
         return Err(StorageError::Unsupported);
     }
     upload.check_open()?;
@@ -49,7 +53,7 @@ pub(crate) async fn publish<A: Send + 'static>(
         let upload = upload.clone();
         move || {
             let _turn = turn;
-            prepare(&upload, how, durable)?;
+            prepare(&upload, permit.path(), how, durable)?;
             reached("prepared");
             name(&upload, &permit, how, durable)
         }
@@ -63,10 +67,10 @@ pub(crate) async fn publish<A: Send + 'static>(
 }
 
 /// Makes the staged file whole, with its attributes, and durable; all that may take long.
-fn prepare(upload: &Staging, how: How, durable: bool) -> Result<()> {
+fn prepare(upload: &Staging, path: &VirtualPath, how: How, durable: bool) -> Result<()> {
     let chosen = upload.chosen();
     if let How::Over(expected) = how {
-        let old = old_file(upload, expected)?;
+        let old = old_file(upload, path, expected)?;
         keep_mode(upload.body.handle(), &old, &chosen)?;
     }
     if let Some(merge) = &upload.merge {
@@ -82,8 +86,7 @@ fn prepare(upload: &Staging, how: How, durable: bool) -> Result<()> {
 }
 
 /// The file that is to be replaced, if it is still the expected one.
-fn old_file(upload: &Staging, expected: FileIdentity) -> Result<Stat> {
-    let path = upload.body.path();
+fn old_file(upload: &Staging, path: &VirtualPath, expected: FileIdentity) -> Result<Stat> {
     let stat = upload.tree.place(path)?.stat()?;
     stat.filter(|stat| meta::identity(stat) == expected)
         .ok_or(StorageError::Changed)
@@ -111,7 +114,7 @@ fn name<A>(
     how: How,
     durable: bool,
 ) -> Result<Option<Changed>> {
-    let place = upload.tree.place(upload.body.path())?;
+    let place = upload.tree.place(permit.path())?;
     if place.clash {
         return Err(StorageError::AlreadyExists);
     }
@@ -120,12 +123,14 @@ fn name<A>(
     } else {
         None
     };
+    let target = upload.target();
     let mut open = upload.open.write().unwrap_or_else(PoisonError::into_inner);
-    if !*open {
+    // It may have been given another name since.
+    if !*open || target.path != *permit.path() {
         return Err(StorageError::Unsupported);
     }
-    upload.tree.uploads.finish(&upload.key, &upload.live, || {
-        let staged = &*upload.key.staged;
+    upload.tree.uploads.finish(&target.key, &upload.live, || {
+        let staged = &*target.key.staged;
         still_ours(upload, &place, staged)?;
         // All that takes long is done: what was decided before it may not stand any more.
         permit.check(None)?;
@@ -223,9 +228,56 @@ fn put_back(folder: BorrowedFd<'_>, staged: &OsStr, name: &OsStr) -> io::Result<
     }
 }
 
+/// Stages the bytes beside another name.
+pub(crate) async fn rename(
+    upload: &Arc<Staging>,
+    from: Permit<RenameFrom>,
+    to: Permit<RenameTo>,
+) -> Result<()> {
+    if from.account() != upload.account || to.account() != upload.account {
+        return Err(StorageError::Unsupported);
+    }
+    if upload.tree.is_quick(from.path()) && upload.tree.is_quick(to.path()) {
+        return rename_now(upload, from.path(), to.path());
+    }
+    let upload = upload.clone();
+    off(move || rename_now(&upload, from.path(), to.path())).await
+}
+
+fn rename_now(upload: &Staging, from: &VirtualPath, to: &VirtualPath) -> Result<()> {
+    let tree = &upload.tree;
+    let (old, new) = (tree.place(from)?, tree.place(to)?);
+    if new.clash {
+        return Err(StorageError::AlreadyExists);
+    }
+    let key = UploadKey {
+        folder: new.folder_identity()?,
+        staged: names::staged(upload.account, &Tree::name_of(to)?),
+    };
+    let mut target = upload.target();
+    upload.check_open()?;
+    if target.path != *from {
+        return Err(StorageError::Unsupported);
+    }
+    if target.key == key {
+        return Ok(());
+    }
+    tree.uploads.rename(&target.key, &key, &upload.live, || {
+        let staged = &*target.key.staged;
+        still_ours(upload, &old, staged)?;
+        rename_new(old.folder.as_fd(), staged, new.folder.as_fd(), &key.staged)
+            .map_err(changing("rename partial", to.as_str()))
+    })?;
+    *target = Target {
+        path: to.clone(),
+        key,
+    };
+    Ok(())
+}
+
 /// Throws the bytes away.
 pub(crate) async fn discard(upload: &Arc<Staging>) -> Result<()> {
-    if upload.tree.is_quick(upload.body.path()) {
+    if upload.tree.is_quick(&upload.target().path) {
         return discard_now(upload);
     }
     let upload = upload.clone();
@@ -234,14 +286,15 @@ pub(crate) async fn discard(upload: &Arc<Staging>) -> Result<()> {
 
 fn discard_now(upload: &Staging) -> Result<()> {
     upload.check_open()?;
+    let target = upload.target();
     let mut open = upload.open.write().unwrap_or_else(PoisonError::into_inner);
     if !*open {
         return Err(StorageError::Unsupported);
     }
-    let place = upload.tree.place(upload.body.path())?;
-    upload.tree.uploads.finish(&upload.key, &upload.live, || {
-        still_ours(upload, &place, &upload.key.staged)?;
-        unlinkat(&place.folder, &*upload.key.staged, AtFlags::empty())
+    let place = upload.tree.place(&target.path)?;
+    upload.tree.uploads.finish(&target.key, &upload.live, || {
+        still_ours(upload, &place, &target.key.staged)?;
+        unlinkat(&place.folder, &*target.key.staged, AtFlags::empty())
             .map_err(changing("discard", place.path.as_str()))
     })?;
     *open = false;

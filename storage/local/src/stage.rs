@@ -15,7 +15,7 @@ use crate::merge::Merge;
 use crate::meta::{self, Stat};
 use crate::names;
 use crate::tree::{Place, SAFE, Tree, require_file};
-use crate::upload::{Staging, Upload};
+use crate::upload::{Staging, Target, Upload};
 use crate::uploads::UploadKey;
 
 /// Begins an upload beside its target.
@@ -52,7 +52,10 @@ pub(crate) fn stage(
         body: Arc::new(Body::new(tree, file, &stat, path.clone())),
         tree: tree.clone(),
         account,
-        key,
+        target: Mutex::new(Target {
+            path: path.clone(),
+            key,
+        }),
         live,
         merge,
         _standing: standing.map(|(handle, _)| handle),

@@ -4,14 +4,14 @@
 //! through this handle any more.
 
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use portcullis_gate::{
     Durability, FileIdentity, Metadata, NewAttributes, OpenFile, Permit, StagedFile, StorageError,
     permits as p,
 };
-use portcullis_model::AccountId;
+use portcullis_model::{AccountId, VirtualPath};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body::{Body, sync, waiting_read};
@@ -21,11 +21,21 @@ use crate::publish::{self, How};
 use crate::tree::Tree;
 use crate::uploads::{Live, UploadKey};
 
+/// Which name the bytes are meant for.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) path: VirtualPath,
+    /// Under which reserved name they lie.
+    pub(crate) key: UploadKey,
+}
+
 /// One upload, shared with the steps that run off the async threads.
 pub(crate) struct Staging {
     pub(crate) tree: Arc<Tree>,
     pub(crate) account: AccountId,
-    pub(crate) key: UploadKey,
+    /// Held while the bytes get a name, so that they do not get another one meanwhile. Taken before
+    /// `open`.
+    pub(crate) target: Mutex<Target>,
     pub(crate) live: Arc<Live>,
     pub(crate) body: Arc<Body>,
     /// The old content beneath, for a new version that keeps what is not written.
@@ -54,6 +64,10 @@ impl Staging {
     /// [`StorageError::TakenOver`].
     pub(crate) fn check_open(&self) -> Result<()> {
         self.changing().map(drop)
+    }
+
+    pub(crate) fn target(&self) -> MutexGuard<'_, Target> {
+        self.target.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the client chose so far.
@@ -177,6 +191,10 @@ impl StagedFile for Upload {
         publish::publish(&self.staging, permit, How::Over(expected), durability).await
     }
 
+    async fn rename(&self, from: Permit<p::RenameFrom>, to: Permit<p::RenameTo>) -> Result<()> {
+        publish::rename(&self.staging, from, to).await
+    }
+
     async fn discard(&self) -> Result<()> {
         publish::discard(&self.staging).await
     }
@@ -190,6 +208,6 @@ impl Drop for Upload {
         self.staging
             .tree
             .uploads
-            .leave(&self.staging.key, &self.staging.live);
+            .leave(&self.staging.target().key, &self.staging.live);
     }
 }

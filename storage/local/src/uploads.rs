@@ -4,6 +4,7 @@
 //! INVARIANT: between the check and the rename of one upload, nobody else begins or publishes it.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -93,6 +94,31 @@ impl Uploads {
         let done = step()?;
         shard.remove(key);
         Ok(done)
+    }
+
+    /// Does the step that gives an upload another key, if it is still this writer's.
+    ///
+    /// # Errors
+    /// [`StorageError::TakenOver`] also where the account began an upload under the new key while
+    /// the step was done; that one has the staged file then.
+    pub(crate) fn rename(
+        &self,
+        old: &UploadKey,
+        new: &UploadKey,
+        live: &Arc<Live>,
+        step: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        self.finish(old, live, step)?;
+        match self.shard(new)?.entry(new.clone()) {
+            Entry::Vacant(free) => {
+                free.insert(live.clone());
+                Ok(())
+            }
+            Entry::Occupied(_) => {
+                live.end();
+                Err(StorageError::TakenOver)
+            }
+        }
     }
 
     /// Forgets a writer that went away.

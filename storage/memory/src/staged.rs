@@ -17,14 +17,20 @@ use crate::tree::{Result, State, Tree, split};
 /// Bytes on their way to a name.
 pub(crate) struct MemoryUpload {
     inner: MemoryFile,
-    path: VirtualPath,
     account: AccountId,
-    /// The folder that held the place when the upload began.
-    folder: u64,
+    target: Mutex<Target>,
     /// Shared with the partial as a sign of life.
     writer: Arc<()>,
     /// The mode that the client chose.
     mode: Mutex<Option<u32>>,
+}
+
+/// Which name the bytes are meant for.
+#[derive(Clone)]
+struct Target {
+    path: VirtualPath,
+    /// The folder that held the place when the upload began, or got this name.
+    folder: u64,
 }
 
 /// Begins an upload beside its target.
@@ -67,18 +73,24 @@ pub(crate) fn stage(
         tree: tree.clone(),
         file,
     };
-    let (path, mode) = (path.clone(), Mutex::new(None));
+    let path = path.clone();
     Ok(MemoryUpload {
         inner,
-        path,
         account,
-        folder,
+        target: Mutex::new(Target { path, folder }),
         writer,
-        mode,
+        mode: Mutex::new(None),
     })
 }
 
 impl MemoryUpload {
+    fn target(&self) -> Target {
+        self.target
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Whether the partial is still this writer's.
     fn check(&self) -> Result<()> {
         fn find(folder: &FolderNode, number: u64) -> Option<&FolderNode> {
@@ -91,8 +103,9 @@ impl MemoryUpload {
             })
         }
         let state = self.inner.tree.lock();
-        let (_, name) = split(&self.path)?;
-        let folder = find(&state.root, self.folder).ok_or(StorageError::NotFound)?;
+        let target = self.target();
+        let (_, name) = split(&target.path)?;
+        let folder = find(&state.root, target.folder).ok_or(StorageError::NotFound)?;
         let partial = folder
             .partials
             .get(&(self.account, Box::from(name.as_str())));
@@ -109,8 +122,9 @@ impl MemoryUpload {
 
     /// The folder of the place, if it still is the one in which the partial lies.
     fn folder<'a>(&self, state: &'a mut State) -> Result<&'a mut FolderNode> {
-        let (folder, _) = state.place_mut(&self.path)?;
-        if folder.number == self.folder {
+        let target = self.target();
+        let (folder, _) = state.place_mut(&target.path)?;
+        if folder.number == target.folder {
             Ok(folder)
         } else {
             Err(StorageError::NotFound)
@@ -123,11 +137,12 @@ impl MemoryUpload {
         place: (&VirtualPath, AccountId),
         allowed: impl FnOnce(Option<&Node>) -> Result<()>,
     ) -> Result<Metadata> {
-        if place != (&self.path, self.account) {
+        let target = self.target();
+        if place != (&target.path, self.account) {
             return Err(StorageError::Unsupported);
         }
         self.check()?;
-        let (_, name) = split(&self.path)?;
+        let (_, name) = split(&target.path)?;
         let mut state = self.inner.tree.lock();
         let folder = self.folder(&mut state)?;
         let standing = folder.entries.get(name.as_str());
@@ -211,9 +226,40 @@ impl StagedFile for MemoryUpload {
         )
     }
 
+    async fn rename(&self, from: Permit<p::RenameFrom>, to: Permit<p::RenameTo>) -> Result<()> {
+        let target = self.target();
+        let allowed = (from.path(), from.account()) == (&target.path, self.account)
+            && to.account() == self.account;
+        if !allowed {
+            return Err(StorageError::Unsupported);
+        }
+        self.check()?;
+        if from.path() == to.path() {
+            return Ok(());
+        }
+        let mut state = self.inner.tree.lock();
+        let (folder, name) = state.place_mut(to.path())?;
+        let new = (self.account, Box::from(name.as_str()));
+        if folder.partials.contains_key(&new) {
+            return Err(StorageError::AlreadyExists);
+        }
+        let number = folder.number;
+        let (_, name) = split(&target.path)?;
+        let old = (self.account, Box::from(name.as_str()));
+        let partial = self.folder(&mut state)?.partials.remove(&old);
+        let partial = partial.ok_or(StorageError::TakenOver)?;
+        state.place_mut(to.path())?.0.partials.insert(new, partial);
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Target {
+            path: to.path().clone(),
+            folder: number,
+        };
+        Ok(())
+    }
+
     async fn discard(&self) -> Result<()> {
         self.check()?;
-        let (_, name) = split(&self.path)?;
+        let target = self.target();
+        let (_, name) = split(&target.path)?;
         let mut state = self.inner.tree.lock();
         let folder = self.folder(&mut state)?;
         folder

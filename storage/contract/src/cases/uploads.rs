@@ -184,6 +184,55 @@ pub async fn later_stage_takes_over<P: Permits>(s: &Subject<P>) {
     }
 }
 
+/// rule U5: an upload that gets another name is shown, goes on and is published there.
+pub async fn renamed_upload_appears_elsewhere<P: Permits>(s: &Subject<P>) {
+    s.make_dir("/d").await.unwrap();
+    for to in ["/g", "/d/g"] {
+        let staged = s.stage("/f", StageFrom::Empty).await.unwrap();
+        staged.write_at(0, b"one").await.unwrap();
+        s.rename_staged(&*staged, "/f", "/f").await.unwrap();
+        s.rename_staged(&*staged, "/f", to).await.unwrap();
+        assert!(s.stat_partial("/f").await.is_none());
+        assert_eq!(s.stat_partial(to).await.unwrap().size, 3);
+        staged.write_at(3, b"two").await.unwrap();
+        // The old name is free, and consent for it is none any more.
+        assert_fails!(s.publish_new(&*staged, "/f").await, Unsupported);
+        assert_fails!(s.rename_staged(&*staged, "/f", "/h").await, Unsupported);
+        let other = s.stage("/f", StageFrom::Empty).await.unwrap();
+        other.write_at(0, b"other").await.unwrap();
+        s.publish_new(&*staged, to).await.unwrap();
+        s.publish_new(&*other, "/f").await.unwrap();
+        assert_eq!(s.get(to).await.unwrap(), b"onetwo");
+        assert_eq!(s.get("/f").await.unwrap(), b"other");
+        assert_fails!(s.rename_staged(&*staged, to, "/h").await, Unsupported);
+        s.remove_file("/f").await.unwrap();
+    }
+    // Beneath its new name it can be taken over, and only there.
+    let staged = s.stage("/a", StageFrom::Empty).await.unwrap();
+    s.rename_staged(&*staged, "/a", "/b").await.unwrap();
+    let _elsewhere = s.stage("/a", StageFrom::Empty).await.unwrap();
+    staged.write_at(0, b"x").await.unwrap();
+    let _later = s.stage("/b", StageFrom::Empty).await.unwrap();
+    assert_fails!(staged.write_at(0, b"x").await, TakenOver);
+    assert_fails!(s.rename_staged(&*staged, "/b", "/c").await, TakenOver);
+}
+
+/// Another partial of the account keeps its name; another account's does not matter.
+pub async fn renamed_upload_spares_another_partial<P: Permits>(s: &Subject<P>) {
+    s.leave("/g", b"kept").await;
+    s.by(BEN).leave("/h", b"bens").await;
+    let staged = s.stage("/f", StageFrom::Empty).await.unwrap();
+    staged.write_at(0, b"mine").await.unwrap();
+    assert_fails!(s.rename_staged(&*staged, "/f", "/g").await, AlreadyExists);
+    assert_fails!(s.rename_staged(&*staged, "/f", "/none/g").await, NotFound);
+    assert_eq!(s.names("/").await, ["f*", "g*"]);
+    s.rename_staged(&*staged, "/f", "/h").await.unwrap();
+    s.publish_new(&*staged, "/h").await.unwrap();
+    assert_eq!(s.get("/h").await.unwrap(), b"mine");
+    s.remove_file("/h").await.unwrap();
+    assert_eq!(s.by(BEN).names("/").await, ["h*"]);
+}
+
 /// What is thrown away is gone.
 pub async fn discard_leaves_nothing<P: Permits>(s: &Subject<P>) {
     let staged = s.stage("/f", StageFrom::Empty).await.unwrap();
