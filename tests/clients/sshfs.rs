@@ -14,6 +14,11 @@ struct Mount(PathBuf);
 
 impl Mount {
     fn new(demo: &Demo, account: &Account, folder: &str) -> Mount {
+        Mount::over(demo, account, folder, 1)
+    }
+
+    /// Over so many connections, each a session of its own.
+    fn over(demo: &Demo, account: &Account, folder: &str, connections: u32) -> Mount {
         let at = demo.scratch().join("mnt");
         std::fs::create_dir_all(&at).unwrap();
         let mut command = Command::new(which("sshfs"));
@@ -29,6 +34,7 @@ impl Mount {
             command.args(["-o", option]);
         }
         command.args(["-o", "dir_cache=no"]);
+        command.args(["-o", &format!("max_conns={connections}")]);
         run(&mut command, b"", Duration::from_secs(20)).must();
         Mount(at)
     }
@@ -124,4 +130,69 @@ fn what_is_not_granted_cannot_be_touched() {
         std::fs::read(demo.on_disk("/shelf/book")).unwrap(),
         b"words"
     );
+}
+
+// rules U4, U5: what a kernel does to a file that it has open.
+#[test]
+fn open_files_are_renamed_removed_and_dated() {
+    for connections in [1, 3] {
+        let demo = Demo::start();
+        let (account, folder) = demo.add_worker("sina");
+        let mount = Mount::over(&demo, &account, &folder, connections);
+        let (here, there) = (mount.path(), demo.on_disk(&folder));
+
+        let mut file = std::fs::File::create(here.join("a")).unwrap();
+        file.write_all(b"before ").unwrap();
+        std::fs::rename(here.join("a"), here.join("b")).unwrap();
+        file.write_all(b"after").unwrap();
+        assert!(!here.join("a").exists());
+        assert!(here.join("b").exists());
+        drop(file);
+        eventually(
+            Duration::from_secs(5),
+            "it is published under its new name",
+            || std::fs::read(there.join("b")).is_ok_and(|got| got == b"before after"),
+        );
+        assert!(!there.join("a").exists());
+
+        // An open file is unlinked by a rename to a hidden name, which goes with the last handle.
+        let mut file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(here.join("temporary"))
+            .unwrap();
+        file.write_all(b"scratch").unwrap();
+        std::fs::remove_file(here.join("temporary")).unwrap();
+        assert!(!here.join("temporary").exists());
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let mut got = String::new();
+        file.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "scratch");
+        drop(file);
+        eventually(Duration::from_secs(5), "nothing of it is left", || {
+            std::fs::read_dir(&there).unwrap().count() == 1
+        });
+
+        let when = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let mut file = std::fs::File::create(here.join("dated")).unwrap();
+        file.write_all(b"words").unwrap();
+        file.set_modified(when).unwrap();
+        drop(file);
+        eventually(Duration::from_secs(5), "it has its time", || {
+            std::fs::metadata(there.join("dated")).is_ok_and(|got| got.modified().unwrap() == when)
+        });
+
+        // A new version of a file follows it to its new name.
+        let mut file = std::fs::File::create(here.join("b")).unwrap();
+        file.write_all(b"second").unwrap();
+        std::fs::rename(here.join("b"), here.join("c")).unwrap();
+        drop(file);
+        eventually(
+            Duration::from_secs(5),
+            "the new version is published",
+            || std::fs::read(there.join("c")).is_ok_and(|got| got == b"second"),
+        );
+        assert!(!there.join("b").exists());
+    }
 }

@@ -5,7 +5,6 @@ use portcullis_model::{Action, PlaceKind, VirtualPath, is_visible};
 use crate::fs::{AuthorizedFs, Found, kind_of};
 use crate::live::Present;
 use crate::permits as p;
-use crate::writer::Writer;
 use crate::{AuditOutcome, EntryKind, FsError, Metadata, NewAttributes, Space};
 
 /// What `statvfs` answers where the truth is not for this principal (rule D4): 1 PiB, all free.
@@ -29,16 +28,18 @@ impl AuthorizedFs {
         let live = &self.live;
         let present = live.present().await?;
         let site = self.site_path(&present, path)?;
-        if let Some(upload) = live.uploads.at(&site) {
+        let (found, held) = self.find_to_change(&present, &site).await?;
+        if let Some(held) = held {
             return self
-                .set_on_upload(&present, &site, &upload, attributes)
+                .set_on_upload(&present, &site, &held.upload, attributes)
                 .await;
         }
-        let metadata = match self.find(&present, &site).await? {
+        let metadata = match found {
             Found::Nothing if attributes.size.is_some() => {
                 return Err(self.as_for_nothing(&present, &site, false).await);
             }
             Found::Nothing => return Err(FsError::NotFound),
+            // Nobody writes it: there is nothing whole yet that could have attributes.
             Found::Partial(_) => return Err(FsError::PermissionDenied),
             Found::Entry(metadata) => metadata,
         };
@@ -89,25 +90,6 @@ impl AuthorizedFs {
             return Err(FsError::Conflict);
         }
         Ok(file.set_attributes(attributes).await?)
-    }
-
-    /// The file is being uploaded by this session; it gets its attributes with its name.
-    async fn set_on_upload(
-        &self,
-        present: &Present,
-        site: &VirtualPath,
-        upload: &Writer,
-        attributes: NewAttributes,
-    ) -> Result<(), FsError> {
-        let check = |action| {
-            self.live
-                .check(present, action, site, PlaceKind::File, upload.own)
-        };
-        if attributes.size.is_some() {
-            check(Action::Overwrite)?;
-        }
-        check(Action::SetAttr)?;
-        upload.set_attributes(attributes).await
     }
 
     /// `SetAttr`, and its one addition (rule U7): on a folder that this session made it is accepted

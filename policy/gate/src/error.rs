@@ -102,6 +102,9 @@ pub enum FsError {
     /// All accounts together have as many files and folders open as the gateway lets them.
     #[error("too many open files on this gateway: try again later")]
     GatewayFull,
+    /// The account removed the upload that this handle writes.
+    #[error("this upload was removed; nothing of it was published")]
+    Removed,
     /// The handle was not opened for this.
     #[error("the handle was not opened for this")]
     WrongHandle,

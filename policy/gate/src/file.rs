@@ -15,10 +15,10 @@ use crate::intent::EarlyIntent;
 use crate::live::{Live, Present};
 use crate::opened::Opened;
 use crate::permits as p;
-use crate::writer::{Sink, Writer};
+use crate::writer::{Purpose, Sink, Target, Writer};
 use crate::{
-    AuditOutcome, Durability, FileIdentity, FsError, Metadata, NewAttributes, OpenFile,
-    OpenOptions, StageFrom, StagedFile, StorageError,
+    AuditOutcome, Durability, FsError, Metadata, NewAttributes, OpenFile, OpenOptions, StageFrom,
+    StagedFile, StorageError,
 };
 
 /// Changes of policy that a publication puts up with before it gives up.
@@ -28,9 +28,9 @@ const PUBLISH_TRIES: u32 = 8;
 /// nothing and keeps the partial for its account.
 pub struct AuthorizedFile {
     live: Arc<Live>,
-    site: VirtualPath,
+    /// As it was opened; see [`target`](Self::target).
+    opened_for: Target,
     options: OpenOptions,
-    purpose: Purpose,
     reader: Option<Box<dyn OpenFile>>,
     writer: OnceCell<Arc<Writer>>,
     /// Serialises appends, whose place is the end at that moment.
@@ -45,17 +45,6 @@ pub struct AuthorizedFile {
     _opened: Opened,
 }
 
-/// What the handle was opened for.
-#[derive(Debug, Clone, Copy)]
-enum Purpose {
-    /// To read; `own` is whether it was an own upload then.
-    Read { own: bool },
-    /// To make a new file.
-    New,
-    /// To change the file that stood there.
-    Over { identity: FileIdentity, own: bool },
-}
-
 /// What was decided, and at which stamp of the session's view.
 struct Rights {
     stamp: AtomicU64,
@@ -66,8 +55,7 @@ struct Rights {
 impl fmt::Debug for AuthorizedFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizedFile")
-            .field("site", &self.site)
-            .field("purpose", &self.purpose)
+            .field("opened_for", &self.opened_for)
             .finish_non_exhaustive()
     }
 }
@@ -75,18 +63,16 @@ impl fmt::Debug for AuthorizedFile {
 impl AuthorizedFile {
     fn build(
         live: Arc<Live>,
-        site: VirtualPath,
+        opened_for: Target,
         options: OpenOptions,
-        purpose: Purpose,
         reader: Option<Box<dyn OpenFile>>,
         writer: OnceCell<Arc<Writer>>,
         opened: Opened,
     ) -> Self {
         AuthorizedFile {
             live,
-            site,
+            opened_for,
             options,
-            purpose,
             reader,
             writer,
             appending: tokio::sync::Mutex::new(()),
@@ -122,7 +108,8 @@ impl AuthorizedFile {
         };
         let purpose = Purpose::Read { own };
         let (reader, writer) = (Some(reader), OnceCell::new());
-        let file = Self::build(live, site, options, purpose, reader, writer, opened);
+        let target = Target { site, purpose };
+        let file = Self::build(live, target, options, reader, writer, opened);
         file.decide(present);
         Ok(file)
     }
@@ -142,14 +129,13 @@ impl AuthorizedFile {
             .stage(live.permit::<p::Stage>(&site), from)
             .await?;
         let intent = EarlyIntent::begin(&live, live.event("upload", AuditOutcome::Intent, &site));
-        let writer = Arc::new(Writer {
-            sink: Sink::Staged(staged),
-            intent,
-            own: true,
-        });
-        live.uploads.add(&site, &writer);
+        let purpose = Purpose::New;
+        let target = Target { site, purpose };
+        let (sink, by) = (Sink::Staged(staged), live.registered.id);
+        let writer = Writer::new(sink, intent, by, target.clone());
+        live.ports.uploads.add(live.account, &writer);
         let writer = OnceCell::new_with(Some(writer));
-        let file = Self::build(live, site, options, Purpose::New, None, writer, opened);
+        let file = Self::build(live, target, options, None, writer, opened);
         file.decide(present);
         Ok(file)
     }
@@ -181,8 +167,8 @@ impl AuthorizedFile {
         } else {
             None
         };
-        let writer = OnceCell::new();
-        let file = Self::build(live, site, options, purpose, reader, writer, opened);
+        let target = Target { site, purpose };
+        let file = Self::build(live, target, options, reader, OnceCell::new(), opened);
         file.decide(present);
         if options.truncate {
             file.writer
@@ -192,14 +178,19 @@ impl AuthorizedFile {
         Ok(file)
     }
 
+    /// What the handle is for, and where: its upload can have been renamed since it was opened.
+    fn target(&self) -> Target {
+        self.writer
+            .get()
+            .map_or_else(|| self.opened_for.clone(), |writer| writer.target())
+    }
+
     /// Decides what the handle may do at the view `present`.
     fn decide(&self, present: &Present) {
-        let allowed = |action, kind, own| {
-            self.live
-                .ask(present, action, &self.site, kind, own)
-                .is_allow()
-        };
-        let (read, write) = match self.purpose {
+        let Target { site, purpose } = self.target();
+        let allowed =
+            |action, kind, own| self.live.ask(present, action, &site, kind, own).is_allow();
+        let (read, write) = match purpose {
             Purpose::Read { own } => (allowed(Action::Read, PlaceKind::File, own), false),
             Purpose::New => (
                 allowed(Action::Read, PlaceKind::File, true),
@@ -311,12 +302,15 @@ impl AuthorizedFile {
             .writer
             .get_or_try_init(|| self.begin_writing(offset))
             .await?;
-        if self.options.append {
+        let file = writer.sink.file();
+        let written = if self.options.append {
             let _in_order = self.appending.lock().await;
-            let end = writer.sink.file().metadata().await?.size;
-            return Ok(writer.sink.file().write_at(end, data).await?);
-        }
-        Ok(writer.sink.file().write_at(offset, data).await?)
+            let end = file.metadata().await?.size;
+            file.write_at(end, data).await
+        } else {
+            file.write_at(offset, data).await
+        };
+        written.map_err(|error| writer.error(error.into()))
     }
 
     fn may_write(&self) -> Result<(), FsError> {
@@ -357,24 +351,28 @@ impl AuthorizedFile {
 
     async fn stage(&self, from: StageFrom) -> Result<Arc<Writer>, FsError> {
         let live = &self.live;
+        let site = &self.opened_for.site;
         let staged = live
             .ports
             .storage
-            .stage(live.permit::<p::Stage>(&self.site), from)
+            .stage(live.permit::<p::Stage>(site), from)
             .await?;
-        let event = live.event("overwrite", AuditOutcome::Intent, &self.site);
-        let writer = Arc::new(Writer {
-            sink: Sink::Staged(staged),
-            intent: EarlyIntent::begin(live, event),
-            own: self.is_own_upload(),
-        });
-        live.uploads.add(&self.site, &writer);
+        let event = live.event("overwrite", AuditOutcome::Intent, site);
+        let intent = EarlyIntent::begin(live, event);
+        let writer = self.new_writer(Sink::Staged(staged), intent);
+        live.ports.uploads.add(live.account, &writer);
         Ok(writer)
+    }
+
+    fn new_writer(&self, sink: Sink, intent: EarlyIntent) -> Arc<Writer> {
+        let by = self.live.registered.id;
+        Writer::new(sink, intent, by, self.opened_for.clone())
     }
 
     async fn modify(&self) -> Result<Arc<Writer>, FsError> {
         let live = &self.live;
-        let event = live.event("modify", AuditOutcome::Intent, &self.site);
+        let Target { site, purpose } = &self.opened_for;
+        let event = live.event("modify", AuditOutcome::Intent, site);
         let intent = EarlyIntent::begin(live, event);
         intent.stored().await?;
         self.refresh().await?;
@@ -382,22 +380,18 @@ impl AuthorizedFile {
         let file = live
             .ports
             .storage
-            .open_modify(live.permit::<p::Modify>(&self.site))
+            .open_modify(live.permit::<p::Modify>(site))
             .await?;
-        if let Purpose::Over { identity, .. } = self.purpose
-            && file.metadata().await?.identity != identity
+        if let Purpose::Over { identity, .. } = purpose
+            && file.metadata().await?.identity != *identity
         {
             return Err(FsError::Conflict);
         }
-        Ok(Arc::new(Writer {
-            sink: Sink::InPlace(file),
-            intent,
-            own: self.is_own_upload(),
-        }))
+        Ok(self.new_writer(Sink::InPlace(file), intent))
     }
 
     fn is_own_upload(&self) -> bool {
-        match self.purpose {
+        match self.target().purpose {
             Purpose::Read { own } | Purpose::Over { own, .. } => own,
             Purpose::New => true,
         }
@@ -414,7 +408,7 @@ impl AuthorizedFile {
             (Some(writer), _) => Ok(writer.sink.file().metadata().await?),
             (None, Some(reader)) => Ok(reader.metadata().await?),
             (None, None) => {
-                let permit = self.live.permit::<p::Stat>(&self.site);
+                let permit = self.live.permit::<p::Stat>(&self.opened_for.site);
                 self.live
                     .ports
                     .storage
@@ -435,7 +429,7 @@ impl AuthorizedFile {
             self.may_write()?;
             // A cut by size continues the file that stands there (rule U3).
             let writer = self.writer.get_or_try_init(|| self.modify()).await?;
-            return Ok(writer.sink.file().set_attributes(attributes).await?);
+            return writer.set_attributes(attributes).await;
         }
         if let Some(writer) = self.writer.get()
             && matches!(writer.sink, Sink::Staged(_))
@@ -445,14 +439,15 @@ impl AuthorizedFile {
         }
         let own = self.is_own_upload();
         let live = &self.live;
+        let site = &self.opened_for.site;
         let present = live.present().await?;
-        live.check(&present, Action::SetAttr, &self.site, PlaceKind::File, own)?;
+        live.check(&present, Action::SetAttr, site, PlaceKind::File, own)?;
         live.change(
-            live.event("set_attributes", AuditOutcome::Intent, &self.site),
+            live.event("set_attributes", AuditOutcome::Intent, site),
             async {
                 let present = live.present().await?;
-                live.check(&present, Action::SetAttr, &self.site, PlaceKind::File, own)?;
-                let permit = live.permit::<p::SetAttributes>(&self.site);
+                live.check(&present, Action::SetAttr, site, PlaceKind::File, own)?;
+                let permit = live.permit::<p::SetAttributes>(site);
                 Ok(live
                     .ports
                     .storage
@@ -476,7 +471,8 @@ impl AuthorizedFile {
         }
     }
 
-    /// Closes: an upload is decided again and published (rules U2, U4). A second call does nothing.
+    /// Closes: an upload is decided again and published (rules U2, U4), unless its account removed
+    /// it: then this succeeds for the session that did. A second call does nothing.
     ///
     /// # Errors
     /// See [`FsError`]; the partial of an upload that could not be published is kept.
@@ -488,11 +484,15 @@ impl AuthorizedFile {
             self.record_read();
             return Ok(());
         };
+        let settling = writer.settling.lock().await;
+        let removed = writer.removed_by();
         let result = match &writer.sink {
+            _ if removed.is_some() => Err(FsError::Removed),
             Sink::Staged(staged) => self.publish(staged.as_ref(), &writer.intent).await,
             Sink::InPlace(file) => self.finish_in_place(file.as_ref()).await,
         };
-        self.live.uploads.remove(&self.site, writer);
+        self.live.ports.uploads.remove(self.live.account, writer);
+        drop(settling);
         let written = self.written.load(Ordering::Relaxed);
         writer
             .intent
@@ -503,6 +503,10 @@ impl AuthorizedFile {
                     .map_err(|error| *error),
             )
             .await;
+        // Who removed it expects nothing of the close, as on any disk; anyone else must hear.
+        if removed == Some(self.live.registered.id) {
+            return Ok(());
+        }
         result
     }
 
@@ -534,16 +538,17 @@ impl AuthorizedFile {
     ) -> Result<(), StorageError> {
         let live = &self.live;
         let durability = live.ports.config.durability;
-        match self.purpose {
+        let Target { site, purpose } = self.target();
+        match purpose {
             Purpose::Over { identity, own } => {
-                let permit = live.permit_while::<p::PublishOver>(present, &self.site);
+                let permit = live.permit_while::<p::PublishOver>(present, &site);
                 let made = staged.publish_over(permit, identity, durability).await?;
                 if own {
                     live.own.add(made.identity, live.ports.clock.now());
                 }
             }
             Purpose::New | Purpose::Read { .. } => {
-                let permit = live.permit_while::<p::PublishNew>(present, &self.site);
+                let permit = live.permit_while::<p::PublishNew>(present, &site);
                 let made = staged.publish_new(permit, durability).await?;
                 live.own.add(made.identity, live.ports.clock.now());
             }
@@ -563,7 +568,8 @@ impl AuthorizedFile {
         if !self.options.read {
             return;
         }
-        let mut event = self.live.event("download", AuditOutcome::Done, &self.site);
+        let site = &self.opened_for.site;
+        let mut event = self.live.event("download", AuditOutcome::Done, site);
         event.bytes = Some(self.read.load(Ordering::Relaxed));
         self.live.ports.audit.record(event, None);
     }
@@ -576,7 +582,7 @@ impl Drop for AuthorizedFile {
         }
         match self.writer.get() {
             Some(writer) => {
-                self.live.uploads.remove(&self.site, writer);
+                self.live.ports.uploads.remove(self.live.account, writer);
                 writer.intent.abandon();
             }
             None => self.record_read(),

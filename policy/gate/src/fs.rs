@@ -13,9 +13,7 @@ use crate::file::AuthorizedFile;
 use crate::listing::shown;
 use crate::live::{Live, Present};
 use crate::permits as p;
-use crate::{
-    AuditOutcome, AuthorizedListing, EntryKind, FileIdentity, FsError, Metadata, StageFrom,
-};
+use crate::{AuditOutcome, AuthorizedListing, EntryKind, FsError, Metadata, StageFrom};
 
 /// How a file is opened; derived from the protocol's flags.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -383,7 +381,7 @@ impl AuthorizedFs {
         let live = &self.live;
         let present = live.present().await?;
         let site = self.site_path(&present, path)?;
-        let found = self.find(&present, &site).await?;
+        let (found, held) = self.find_to_change(&present, &site).await?;
         let (action, kind, own) = match &found {
             Found::Nothing => return Err(FsError::NotFound),
             Found::Partial(_) => (Action::Create, PlaceKind::NewFile, false),
@@ -397,16 +395,15 @@ impl AuthorizedFs {
         live.change(live.event("delete", AuditOutcome::Intent, &site), async {
             let present = live.present().await?;
             live.check(&present, action, &site, kind, own)?;
-            let permit = live.permit::<p::RemoveFile>(&site);
             // What was decided about is removed, and nothing that took its place meanwhile.
             match found {
                 Found::Entry(metadata) => {
+                    let permit = live.permit::<p::RemoveFile>(&site);
                     let permit = permit.about(metadata.identity);
-                    live.ports.storage.remove_file(permit).await?;
+                    Ok(live.ports.storage.remove_file(permit).await?)
                 }
-                _ => live.ports.storage.remove_partial(permit).await?,
+                _ => self.remove_upload(&site, held.as_ref()).await,
             }
-            Ok(())
         })
         .await
     }
@@ -425,17 +422,61 @@ impl AuthorizedFs {
         let present = self.live.present().await?;
         let from = self.site_path(&present, from)?;
         let to = self.site_path(&present, to)?;
-        match self.find(&present, &from).await? {
+        let (found, held) = self.find_to_change(&present, &from).await?;
+        match found {
             Found::Nothing => Err(FsError::NotFound),
-            // It has no name yet that could be changed.
-            Found::Partial(_) => Err(FsError::PermissionDenied),
+            Found::Partial(_) => match held {
+                Some(held) => {
+                    self.rename_upload(&present, &from, &held, &to, replace)
+                        .await
+                }
+                // Nobody would publish it: who hears "done" would take it for whole.
+                None => Err(FsError::PermissionDenied),
+            },
             Found::Entry(metadata) if metadata.kind == EntryKind::Folder => {
                 self.rename_folder(&present, &from, &to).await
             }
             Found::Entry(metadata) => {
-                self.rename_file(&present, &from, metadata.identity, &to, replace)
-                    .await
+                self.rename_file(&present, &from, &metadata, &to, replace)
+                    .await?;
+                if let Some(held) = held {
+                    self.follow_rename(&held, &from, &to, &metadata).await;
+                }
+                Ok(())
             }
+        }
+    }
+
+    /// Decides the rename of a file to a place where `taken` stands.
+    pub(crate) fn check_rename(
+        &self,
+        present: &Present,
+        from: &VirtualPath,
+        own_file: bool,
+        to: &VirtualPath,
+        taken: Option<&Metadata>,
+        replace: bool,
+    ) -> Result<(), FsError> {
+        let live = &self.live;
+        // The level's "own" holds for a rename within one folder only; visible it is in any case.
+        let own = own_file && from.parent_str() == to.parent_str();
+        live.check(present, Action::Rename, from, PlaceKind::File, own)
+            .map_err(|error| {
+                let seen = live.ask(present, Action::Stat, from, PlaceKind::File, own_file);
+                if seen.is_allow() {
+                    FsError::PermissionDenied
+                } else {
+                    error
+                }
+            })?;
+        live.check(present, Action::Create, to, PlaceKind::NewFile, false)?;
+        match taken {
+            None => Ok(()),
+            Some(there) if replace && there.kind == EntryKind::File => {
+                let own = self.is_own(there);
+                live.check(present, Action::Overwrite, to, PlaceKind::File, own)
+            }
+            Some(there) => Err(self.name_is_taken(present, to, there)),
         }
     }
 
@@ -443,37 +484,18 @@ impl AuthorizedFs {
         &self,
         present: &Present,
         from: &VirtualPath,
-        identity: FileIdentity,
+        file: &Metadata,
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), FsError> {
         let live = &self.live;
-        // The level's "own" holds for a rename within one folder only; visible it is in any case.
-        let own_file = live.is_own(identity);
-        let own = own_file && from.parent_str() == to.parent_str();
         let taken = match self.find(present, to).await? {
             Found::Entry(metadata) => Some(metadata),
             Found::Partial(_) | Found::Nothing => None,
         };
-        let decide = |present: &Present| -> Result<(), FsError> {
-            live.check(present, Action::Rename, from, PlaceKind::File, own)
-                .map_err(|error| {
-                    let seen = live.ask(present, Action::Stat, from, PlaceKind::File, own_file);
-                    if seen.is_allow() {
-                        FsError::PermissionDenied
-                    } else {
-                        error
-                    }
-                })?;
-            live.check(present, Action::Create, to, PlaceKind::NewFile, false)?;
-            match &taken {
-                None => Ok(()),
-                Some(there) if replace && there.kind == EntryKind::File => {
-                    let own = self.is_own(there);
-                    live.check(present, Action::Overwrite, to, PlaceKind::File, own)
-                }
-                Some(there) => Err(self.name_is_taken(present, to, there)),
-            }
+        let decide = |present: &Present| {
+            let own_file = self.is_own(file);
+            self.check_rename(present, from, own_file, to, taken.as_ref(), replace)
         };
         decide(present)?;
         let mut event = live.event("rename", AuditOutcome::Intent, from);
@@ -482,7 +504,7 @@ impl AuthorizedFs {
             let present = live.present().await?;
             decide(&present)?;
             // Only what was decided about moves, and only that may be replaced.
-            let may_go = live.permit::<p::RenameFrom>(from).about(identity);
+            let may_go = live.permit::<p::RenameFrom>(from).about(file.identity);
             let mut may_come = live.permit::<p::RenameTo>(to);
             if let Some(there) = &taken {
                 may_come = may_come.about(there.identity);

@@ -20,6 +20,7 @@ use crate::moving::Moving;
 use crate::opened::OpenCounts;
 use crate::own::OwnUploads;
 use crate::registry::{Ended, Registry};
+use crate::writer::OpenUploads;
 use crate::{
     AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection, ConnectionInfo, CutReport,
     Durability, EndReason, PolicyStore, Session, Storage, Transport, Unannounced,
@@ -75,6 +76,7 @@ pub(crate) struct Ports {
     pub(crate) own: OwnUploads,
     pub(crate) moving: Moving,
     pub(crate) open: Arc<OpenCounts>,
+    pub(crate) uploads: OpenUploads,
     pub(crate) site_key: SiteKey,
     /// Rises with every change applied; an admission that saw it move reloads its view.
     pub(crate) applied: AtomicU64,
@@ -109,6 +111,7 @@ impl Gate {
             registry: Arc::default(),
             own: OwnUploads::default(),
             moving: Moving::default(),
+            uploads: OpenUploads::default(),
             site_key,
             applied: AtomicU64::new(0),
             known: Mutex::default(),

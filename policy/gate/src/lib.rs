@@ -28,6 +28,7 @@ mod registry;
 mod session;
 mod storage;
 mod store;
+mod unfinished;
 mod writer;
 
 pub use announce::{Change, Cut, CutReason, CutReport, CutTarget, Unannounced};

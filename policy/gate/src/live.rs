@@ -19,7 +19,6 @@ use crate::gate::Ports;
 use crate::opened::Opened;
 use crate::own::OwnList;
 use crate::registry::Registered;
-use crate::writer::OpenUploads;
 use crate::{
     AuditEvent, AuditKind, AuditOutcome, EndReason, FileIdentity, FsError, LoadedView, Permit,
 };
@@ -49,8 +48,6 @@ pub(crate) struct Live {
     pub(crate) name: AccountName,
     pub(crate) own: Arc<OwnList>,
     pub(crate) open_files: Arc<AtomicU64>,
-    /// The session's open uploads, for clients that know a file by its name only.
-    pub(crate) uploads: OpenUploads,
     pub(crate) cut_epoch: i64,
     second: SecondFactor,
     present: RwLock<Arc<Present>>,
@@ -91,7 +88,6 @@ impl Live {
             name: admitted.name,
             own: admitted.own,
             open_files: admitted.open_files,
-            uploads: OpenUploads::default(),
             cut_epoch: admitted.cut_epoch,
             second: admitted.second,
             present: RwLock::new(Arc::new(Present { loaded, stamp })),

@@ -37,6 +37,7 @@ pub fn status_code(error: &FsError) -> u32 {
         FsError::FileTooLarge => code::FAILURE,
         FsError::TooManyOpen => code::FAILURE,
         FsError::GatewayFull => code::FAILURE,
+        FsError::Removed => code::FAILURE,
         FsError::WrongHandle => code::FAILURE,
         FsError::SessionEnded => code::FAILURE,
         FsError::AuditUnavailable => code::FAILURE,

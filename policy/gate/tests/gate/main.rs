@@ -15,3 +15,4 @@ mod folders;
 mod moves;
 mod opened;
 mod support;
+mod unfinished;
