@@ -23,5 +23,6 @@ mod cut;
 mod files;
 mod fuzz;
 mod harness;
+mod killed;
 mod login;
 mod pressure;

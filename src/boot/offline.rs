@@ -38,6 +38,11 @@ impl Offline {
             storage(folder, &config),
             Arc::new(SystemClock),
         );
+        // Rules of a folder that a crash left between two places would be changed at the wrong one
+        // (rule D1). Without its storage they wait for the next start.
+        if let Err(error) = gate.recover().await {
+            tracing::warn!(%error, "what the last run left half-done stays so for now");
+        }
         Ok(Offline {
             gate,
             directory,
