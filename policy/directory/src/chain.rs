@@ -128,15 +128,11 @@ const COLUMNS: usize = 7;
 static INSERTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| SIZES.map(insert_text));
 
 fn insert_text(rows: usize) -> Arc<str> {
-    let row = |row: usize| {
-        let places: Vec<String> = (1..=COLUMNS)
-            .map(|column| format!("${}", row * COLUMNS + column))
-            .collect();
-        format!("({})", places.join(", "))
-    };
-    let rows: Vec<String> = (0..rows).map(row).collect();
+    // Numbered places would be searched for by name, each among all of them.
+    let places = ["?"; COLUMNS].join(", ");
+    let rows = vec![format!("({places})"); rows].join(", ");
     let columns = "seq, intent, kind, outcome, account, record, hash";
-    format!("INSERT INTO audit ({columns}) VALUES {}", rows.join(", ")).into()
+    format!("INSERT INTO audit ({columns}) VALUES {rows}").into()
 }
 
 /// Whether this many rows go into one statement, which then is a transaction of its own.

@@ -208,12 +208,19 @@ impl Writer {
         Ok(number)
     }
 
-    /// Queues a record; never waits.
+    /// Queues a record; never waits. The writer is not woken for each: it looks when it flushes.
     pub(crate) fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>) {
-        if self.records.try_send(Queued { event, outcome_of }).is_err()
-            && self.dropped.fetch_add(1, Ordering::Relaxed) == 0
-        {
-            tracing::error!("the audit's queue is full: records are being dropped and counted");
+        match self.records.try_send(Queued { event, outcome_of }) {
+            Ok(()) => {
+                let most = self.records.max_capacity();
+                if most - self.records.capacity() >= many(most) {
+                    self.journal.waiting.notify_one();
+                }
+            }
+            Err(_) if self.dropped.fetch_add(1, Ordering::Relaxed) == 0 => {
+                tracing::error!("the audit's queue is full: records are being dropped and counted");
+            }
+            Err(_) => {}
         }
     }
 
@@ -238,6 +245,11 @@ impl Writer {
     async fn send(&self, message: Message) -> Result<(), StoreError> {
         self.messages.send(message).await.map_err(|_| stopped())
     }
+}
+
+/// So many records in a queue for `most` are not left waiting for the next flush.
+fn many(most: usize) -> usize {
+    FLUSH_AT.min(most / 2)
 }
 
 fn stopped() -> StoreError {
@@ -317,6 +329,10 @@ impl Task {
     async fn gather(&mut self) -> Option<Group> {
         let mut group = Group::default();
         loop {
+            let waiting = self.records.len();
+            if waiting >= many(self.records.max_capacity()) && self.pending.len() < FLUSH_AT {
+                break;
+            }
             let wake = match (self.flush_at, self.refusals.next_due()) {
                 (Some(flush), Some(due)) => Some(flush.min(due)),
                 (one, other) => one.or(other),
@@ -325,15 +341,12 @@ impl Task {
                 biased;
                 message = self.messages.recv() => {
                     group.add(message?);
-                    while group.len() < GROUP && let Ok(message) = self.messages.try_recv() {
-                        group.add(message);
-                    }
                     break;
                 }
-                record = self.records.recv(), if self.pending.len() < FLUSH_AT => {
+                // With a flush ahead, it takes the others along.
+                record = self.records.recv(), if self.flush_at.is_none() => {
                     // The queues close together; the other arm says so.
                     if let Some(record) = record { self.take(record); }
-                    if self.pending.len() >= FLUSH_AT { break; }
                 }
                 () = self.journal.waiting.notified() => {
                     self.flush_soon();
@@ -345,6 +358,11 @@ impl Task {
                     self.flush_at = None;
                 }
             }
+        }
+        while group.len() < GROUP
+            && let Ok(message) = self.messages.try_recv()
+        {
+            group.add(message);
         }
         // A settle covers all that was queued before it; else a commit takes a fair share along.
         let most = if group.settles.is_empty() {
