@@ -248,11 +248,13 @@ pub(crate) fn stat_partial(
     place: &Place<'_>,
     account: AccountId,
 ) -> Result<Option<Metadata>> {
-    if place.clash || place.other_form() || place.stat()?.is_some() {
+    if place.clash || place.other_form() {
         return Ok(None);
     }
     let staged = names::staged(account, &Tree::name_of(place.path)?);
+    // Hardly ever is there one.
     match meta::at(&place.folder, &*staged) {
+        Ok(_) if place.stat()?.is_some() => Ok(None),
         Ok(stat) => Ok(meta::metadata(&stat).filter(|metadata| metadata.kind == EntryKind::File)),
         Err(Errno::NOENT) => match tree.missing() {
             StorageError::NotFound => Ok(None),

@@ -21,8 +21,9 @@ use crate::meta;
 use crate::names::{self, Reserved};
 use crate::tree::Tree;
 
-/// Batches up to here are read at once; greater ones off the async threads.
-const INLINE: usize = 128;
+/// Batches up to here are read at once, which takes less than [`LONG`] where the kernel has the
+/// folder in memory; greater ones off the async threads.
+const INLINE: usize = 256;
 /// So many entries are looked at for one batch, and for so long, before the rest is done off the
 /// async threads: the folder may hold much that is not shown, and the disk may be slow.
 const LOOKS: usize = 1_024;

@@ -164,7 +164,7 @@ pub async fn listing_in_batches<P: Permits>(s: &Subject<P>) {
         }
         expected.insert(name);
     }
-    for limit in [1, 7, 128, 129, 10_000] {
+    for limit in [1, 7, 256, 257, 10_000] {
         let mut listing = s.storage.list(s.permit("/d")).await.unwrap();
         let mut found = BTreeSet::new();
         loop {
