@@ -33,9 +33,15 @@ impl AuthorizedFs {
         present: &Present,
         site: &VirtualPath,
     ) -> Result<(Found, Option<Held>), FsError> {
-        for _ in 0..TURNS {
+        let (account, uploads) = (self.live.account, &self.live.ports.uploads);
+        for turn in 0..TURNS {
+            let was_open = uploads.at(account, site).is_some();
             let found = self.find(present, site).await?;
             let Some(upload) = self.upload_at(site, &found).await? else {
+                // It was published between the look for a file and the one for an upload.
+                if turn == 0 && was_open && matches!(found, Found::Nothing) {
+                    continue;
+                }
                 return Ok((found, None));
             };
             let settling = upload.settling.clone().lock_owned().await;
