@@ -1,7 +1,6 @@
 //! `audit`: list, export, verify (rules A1 to A4).
 
 mod export;
-mod time;
 
 use std::time::Duration;
 
@@ -14,8 +13,6 @@ use serde_json::Value;
 
 use super::{Context, Link, MakeFolder, present};
 use crate::failure::Failure;
-
-pub use time::rfc3339;
 
 /// The audit.
 #[derive(Subcommand)]

@@ -372,7 +372,7 @@ impl Invite {
     async fn run(self, cli: &Context) -> Result<(), Failure> {
         let (token, token_hash) = portcullis_authn::new_token();
         let expires = SystemClock.now() + Duration::from_secs(self.hours.saturating_mul(3600));
-        let expires_text = super::audit::rfc3339(expires);
+        let expires_text = portcullis_authn::rfc3339(expires);
         let name = self.name.clone();
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
         let change = AdminChange::Invite {

@@ -9,6 +9,7 @@
 mod address;
 mod attempt;
 mod authenticator;
+mod calendar;
 mod clock;
 mod codes;
 mod credential;
@@ -27,6 +28,7 @@ mod totp;
 pub use address::address_key;
 pub use attempt::{AuthnAttempt, KeyProbe};
 pub use authenticator::{AttemptContext, Authenticator, AuthnConfig};
+pub use calendar::{civil, rfc3339};
 pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{LoginEvent, LoginEvents};

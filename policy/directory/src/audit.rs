@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use portcullis_authn::StoreError;
+use portcullis_authn::{StoreError, rfc3339};
 use portcullis_gate::{AuditEvent, AuditOutcome, AuditStore, IntentId};
 use serde_json::{Value, json};
 use sqlx::SqliteConnection;
@@ -16,7 +16,6 @@ use crate::error::During;
 use crate::journal::{Files, Intent};
 use crate::open::Directory;
 use crate::statement::Statement as _;
-use crate::times::rfc3339;
 use crate::writer::Tx;
 
 /// Records read at once.

@@ -6,8 +6,7 @@
 
 use portcullis_authn::StoreError;
 use portcullis_model::{AccountId, GroupId, VirtualPath};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection};
+use sqlx::{FromRow, Row, SqliteConnection};
 
 use crate::error::During;
 use crate::statement::{Statement as _, paths, rows_below};
@@ -23,13 +22,19 @@ pub(crate) struct Stored {
     pub(crate) frozen: Option<String>,
 }
 
-impl FromRow<'_, SqliteRow> for Stored {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+type Fields = (i64, String, String, Option<String>);
+
+impl<'r, R: Row> FromRow<'r, R> for Stored
+where
+    Fields: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let (id, folder, subject, frozen) = Fields::from_row(row)?;
         Ok(Stored {
-            id: row.try_get("id")?,
-            folder: row.try_get("folder")?,
-            subject: row.try_get("subject")?,
-            frozen: row.try_get("frozen")?,
+            id,
+            folder,
+            subject,
+            frozen,
         })
     }
 }

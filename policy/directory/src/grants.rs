@@ -7,8 +7,7 @@ use portcullis_authn::StoreError;
 use portcullis_model::{
     AccessLevel, AccountId, GrantId, GrantSubject, GroupId, GroupName, ViewGrant, VirtualPath,
 };
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection};
+use sqlx::{FromRow, Row, SqliteConnection};
 
 use crate::error::{During, corrupt};
 use crate::statement::{Statement as _, rows_below};
@@ -24,14 +23,20 @@ pub(crate) struct Stored {
     pub(crate) subject: String,
 }
 
-impl FromRow<'_, SqliteRow> for Stored {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+type Fields = (i64, String, String, bool, String);
+
+impl<'r, R: Row> FromRow<'r, R> for Stored
+where
+    Fields: FromRow<'r, R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let (id, folder, level, recursive, subject) = Fields::from_row(row)?;
         Ok(Stored {
-            id: row.try_get("id")?,
-            folder: row.try_get("folder")?,
-            level: row.try_get("level")?,
-            recursive: row.try_get("recursive")?,
-            subject: row.try_get("subject")?,
+            id,
+            folder,
+            level,
+            recursive,
+            subject,
         })
     }
 }

@@ -3,7 +3,7 @@
 //! Owns the form of the answers: JSON objects whose lists are bounded. A list that was cut says
 //! `"more": true` and, where it can be continued, `"next"`: what to give as `after`.
 
-use portcullis_authn::StoreError;
+use portcullis_authn::{StoreError, rfc3339};
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_model::{AccessRequest, AccountId, AccountName, GroupName, VirtualPath, explain};
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use crate::accounts::{self, Account};
 use crate::error::During;
 use crate::open::Directory;
 use crate::subjects::{self, Named, no_group, no_user};
-use crate::times::{from_millis, millis, rfc3339};
+use crate::times::{from_millis, millis};
 use crate::{audit, blocks, credentials, fences, findings, grants, groups, site, throttles, views};
 
 /// The most entries of one list.

@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use portcullis_authn::civil;
 use portcullis_gate::{EntryKind, Metadata};
 
 /// Older than this, or in the future, the year is shown for the time of day.
@@ -30,7 +31,10 @@ pub(crate) fn put_longname(out: &mut Vec<u8>, name: &str, metadata: &Metadata, n
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
     let (year, month, day) = civil(seconds / 86_400);
-    let month = MONTHS.get(month).unwrap_or(&"Jan");
+    let month = usize::try_from(month - 1)
+        .ok()
+        .and_then(|month| MONTHS.get(month));
+    let month = month.unwrap_or(&"Jan");
     let links = if folder { 2 } else { 1 };
     // Writing to memory does not fail.
     let _ = write!(
@@ -47,24 +51,4 @@ pub(crate) fn put_longname(out: &mut Vec<u8>, name: &str, metadata: &Metadata, n
         write!(out, "{year:>5} ")
     };
     out.extend_from_slice(name.as_bytes());
-}
-
-/// Year, month from 0, and day of a day since 1970 in the Gregorian calendar.
-fn civil(days: u64) -> (u64, usize, u64) {
-    // Counted from 0000-03-01, so that the leap day is the last of its year.
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 2
-    } else {
-        shifted - 10
-    };
-    let year = year_of_era + era * 400 + u64::from(month < 2);
-    (year, usize::try_from(month).unwrap_or(0), day)
 }

@@ -1,8 +1,9 @@
-//! Instants as RFC 3339 text, in UTC.
+//! Instants in the Gregorian calendar, in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `2026-11-22T19:20:25.123Z`. Years 1970 to 9999; what lies before reads as the epoch.
+/// The instant as RFC 3339 with milliseconds: `2026-11-22T19:20:25.123Z`. What lies before 1970
+/// reads as its beginning.
 pub fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = since.as_secs();
@@ -17,20 +18,20 @@ pub fn rfc3339(at: SystemTime) -> String {
     )
 }
 
-/// Year, month and day of a count of days since 1970-01-01 in the Gregorian calendar, by 400-year
-/// eras that begin on 1 March, so that the leap day comes last.
-fn civil(days: u64) -> (u64, u64, u64) {
+/// Year, month and day of a count of days since 1970-01-01, months and days from 1. Counts in eras
+/// of 400 years that begin on the first of March, so that the leap day is a year's last.
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let era = shifted / 146_097;
     let of_era = shifted % 146_097;
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
     } else {
-        month_from_march - 9
+        from_march - 9
     };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
@@ -44,7 +45,7 @@ mod tests {
 
     #[test]
     fn known_instants() {
-        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::from_millis(seconds));
+        let at = |milliseconds| rfc3339(UNIX_EPOCH + Duration::from_millis(milliseconds));
         assert_eq!(at(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(951_827_696_789), "2000-02-29T12:34:56.789Z");
         assert_eq!(at(1_709_251_199_000), "2024-02-29T23:59:59.000Z");
