@@ -1,6 +1,7 @@
 //! Logging in, as a stranger sees it (rules L, F, B).
 
 mod algorithms;
+mod bans;
 pub mod factors;
 mod invitations;
 mod keys;

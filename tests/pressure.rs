@@ -1,8 +1,12 @@
 //! Many at once: sessions, logins in a storm, limits that must trip (rule B3).
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use crate::harness::wire::{Body, FAILURE, OK, READ, Reply, Sftp, string_at};
 use crate::harness::{Demo, Login, Ssh, login_key};
@@ -210,4 +214,145 @@ async fn a_storm_of_logins_is_served() {
         accepted += usize::from(one.await.unwrap().is_some());
     }
     assert_eq!(accepted, 24);
+}
+
+/// Strangers that the gateway has taken: of all, and of the address that has most. The kernel's
+/// table changes while it is read, so that one of three readings may count too many.
+async fn strangers(demo: &Demo) -> (usize, usize) {
+    let mut least = (usize::MAX, usize::MAX);
+    for _ in 0..3 {
+        let mut taken = taken(demo);
+        taken.remove("0100007F");
+        least.0 = least.0.min(taken.values().sum());
+        least.1 = least.1.min(taken.into_values().max().unwrap_or(0));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    least
+}
+
+/// Clients of the gateway that it has taken, by address, as the kernel counts them on its side.
+fn taken(demo: &Demo) -> BTreeMap<String, usize> {
+    let port = format!(":{:04X}", demo.port());
+    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", demo.pid())).unwrap();
+    let mut taken = BTreeMap::new();
+    for line in table.lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        // Established (01), and with an inode: those that still wait to be accepted have none.
+        if fields[1].ends_with(&port) && fields[3] == "01" && fields[9] != "0" {
+            let address = fields[2].split(':').next().unwrap().to_owned();
+            *taken.entry(address).or_insert(0) += 1;
+        }
+    }
+    taken
+}
+
+/// One of many that dribble before a banner that never comes, and come back when they are closed.
+/// Answers the longest time for which it was greeted and kept.
+async fn dribble(
+    source: SocketAddr,
+    server: SocketAddr,
+    drop: &'static [u8],
+    until: Instant,
+) -> Duration {
+    let mut longest = Duration::ZERO;
+    while Instant::now() < until {
+        let socket = TcpSocket::new_v4().unwrap();
+        if socket.bind(source).is_ok()
+            && let Ok(mut client) = socket.connect(server).await
+        {
+            let mut greeted = None;
+            let mut bytes = [0; 256];
+            while Instant::now() < until {
+                if client.write_all(drop).await.is_err() {
+                    break;
+                }
+                match tokio::time::timeout(Duration::from_millis(700), client.read(&mut bytes))
+                    .await
+                {
+                    Ok(Ok(1..)) => greeted = greeted.or(Some(Instant::now())),
+                    Ok(_) => break,
+                    Err(_) => {}
+                }
+            }
+            longest = longest.max(greeted.map_or(Duration::ZERO, |since| since.elapsed()));
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    longest
+}
+
+// CVE-2026-48108
+// rule B3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_clients_that_dribble_their_banner_keep_nobody_out() {
+    open_files_limit();
+    let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let count = usize::try_from(descriptors.unwrap_or(u64::MAX).saturating_sub(500)).unwrap();
+    let count = count.min(10_000);
+    assert!(
+        count >= 500,
+        "{count} descriptors are too few for this test"
+    );
+    let (total, kept, each) = (200, 50, 10);
+    let demo = Demo::serve(&format!(
+        "unauthenticated = {total}\nkept_for_known = {kept}\n\
+         unauthenticated_per_address = {each}\nlogin_seconds = 5"
+    ));
+    let (mia, folder) = demo.add_worker("mia");
+    demo.make_file(&format!("{folder}/f"), "calm");
+    let session = login_key(&demo, &mia).await;
+    let mut sftp = session.sftp().await.unwrap();
+    let (memory, _) = (demo.memory_kib(), demo.forget_peak());
+    let server: SocketAddr = format!("{}:{}", demo.host(), demo.port()).parse().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let crowd: Vec<_> = (0..count)
+        .map(|number| {
+            // Sixty addresses of loopback, none of them the one that is known.
+            let source = ([127, 0, 1, u8::try_from(number % 60).unwrap() + 1], 0).into();
+            // Whole lines, which end it soon, and a banner without end.
+            let drop: &[u8] = if number % 7 == 0 { b"line\r\n" } else { b"S" };
+            tokio::spawn(dribble(source, server, drop, until))
+        })
+        .collect();
+    let mut most = 0;
+    let mut logins = 0;
+    while Instant::now() < until {
+        let (of_all, of_one) = strangers(&demo).await;
+        most = most.max(of_all);
+        assert!(most <= total - kept, "{most} strangers were taken");
+        assert!(of_one <= each, "{of_one} of one address were taken");
+        let start = Instant::now();
+        let mut known = Ssh::connect(&demo).await.expect("room for a known address");
+        let key = mia.ssh_key_file.as_deref().unwrap();
+        assert_eq!(known.try_key("mia", key).await, Login::Accepted);
+        assert!(
+            start.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(sftp.get(&format!("{folder}/f")).await.unwrap(), b"calm");
+        logins += 1;
+    }
+    assert!(
+        most > total / 2 && logins > 3,
+        "{most} strangers, {logins} logins"
+    );
+    assert!(
+        demo.memory_kib() < memory + 32 * 1024,
+        "{memory} KiB before"
+    );
+    assert!(demo.peak_kib() < memory + 128 * 1024, "{memory} KiB before");
+    let mut longest = Duration::ZERO;
+    for client in crowd {
+        longest = longest.max(client.await.unwrap());
+    }
+    assert!(
+        longest > Duration::from_secs(3),
+        "{longest:?}: nobody was kept that long"
+    );
+    assert!(
+        longest < Duration::from_secs(9),
+        "kept for {longest:?} with a grace of 5 s"
+    );
+    assert!(!demo.log().contains("panicked"));
 }

@@ -75,7 +75,7 @@ limits! {
         "connections that have not logged in yet, from one address (IPv6: one /64)";
     /// New connections a second, with a burst of as many.
     starts_per_second = 200, 1 ..= 100000, "connections a second",
-        "new connections, with a burst of as many";
+        "new connections, with a burst of as many; a quarter of it is kept for known addresses";
     /// Time for a whole login.
     login_seconds = 30, 5 ..= 600, "seconds", "time for a whole login, from connecting";
     /// Login attempts on one connection.

@@ -82,6 +82,36 @@ impl Account {
     }
 }
 
+/// What a gateway that is no demo starts with.
+pub struct Serve {
+    /// Holds the data folder, the log and the test's own files.
+    pub folder: TempDir,
+    /// The address on which it listens.
+    pub host: &'static str,
+    /// The served tree, where it is not in the data folder.
+    pub root: Option<PathBuf>,
+    /// The text of `[limits]`.
+    pub limits: String,
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Serve {
+            folder: tempfile::Builder::new().prefix("pc").tempdir().unwrap(),
+            host: "127.0.0.1",
+            root: None,
+            limits: String::new(),
+        }
+    }
+}
+
+impl Serve {
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
 /// A running demo. Dropping it stops it and removes its folder.
 pub struct Demo {
     child: Child,
@@ -138,19 +168,38 @@ impl Demo {
 
     /// Starts `serve` with these `[limits]` in a new folder: no accounts, and strict as shipped.
     pub fn serve(limits: &str) -> Demo {
-        let folder = tempfile::Builder::new().prefix("pc").tempdir().unwrap();
-        let data = folder.path().join("data");
+        Demo::serve_with(Serve {
+            limits: limits.to_owned(),
+            ..Serve::default()
+        })
+    }
+
+    /// Starts `serve` as told.
+    pub fn serve_with(serve: Serve) -> Demo {
+        let data = serve.data();
         let place = data.display().to_string();
-        portcullis(&["group", "add", "staff", "--data", &place]).must();
+        if !data.join("portcullis.db").exists() {
+            portcullis(&["group", "add", "staff", "--data", &place]).must();
+        }
+        let host = serve.host;
         // A port that was free a moment ago; nothing else listens on fixed ones here.
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
+        let port = std::net::TcpListener::bind((host, 0))
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let settings = format!("[sftp]\nlisten = \"127.0.0.1:{port}\"\n[limits]\n{limits}\n");
+        let root = serve.root.clone().unwrap_or_else(|| data.join("files"));
+        let listen = std::net::SocketAddr::new(host.parse().unwrap(), port);
+        let storage = match &serve.root {
+            Some(root) => format!("[storage]\nroot = \"{}\"\n", root.display()),
+            None => String::new(),
+        };
+        let settings = format!(
+            "[sftp]\nlisten = \"{listen}\"\n{storage}[limits]\n{}\n",
+            serve.limits
+        );
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let log = std::fs::File::create(serve.folder.path().join("log")).unwrap();
         let child = Command::new(binary())
             .args(["serve", "--data", &place])
             .stdin(Stdio::null())
@@ -160,9 +209,9 @@ impl Demo {
             .unwrap();
         let ready = Ready {
             pid: child.id(),
-            root: data.join("files"),
+            root,
             sftp: Listener {
-                host: "127.0.0.1".to_owned(),
+                host: host.to_owned(),
                 port,
                 host_key: String::new(),
             },
@@ -171,10 +220,10 @@ impl Demo {
         let demo = Demo {
             child,
             ready,
-            folder,
+            folder: serve.folder,
         };
         eventually(Duration::from_secs(30), "the gateway listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+            std::net::TcpStream::connect((host, port)).is_ok()
         });
         demo
     }
@@ -273,11 +322,29 @@ impl Demo {
 
     /// Memory of the gateway's own, in KiB (`RssAnon`).
     pub fn memory_kib(&self) -> u64 {
+        self.status_kib("RssAnon:")
+    }
+
+    /// The most memory that the gateway had since [`forget_peak`](Self::forget_peak), in KiB.
+    pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    /// The most addresses that the gateway ever asked for, in KiB: memory that was asked for and
+    /// never touched shows here only.
+    pub fn addresses_kib(&self) -> u64 {
+        self.status_kib("VmPeak:")
+    }
+
+    /// Lets [`peak_kib`](Self::peak_kib) begin anew (proc(5), `clear_refs`), and answers it.
+    pub fn forget_peak(&self) -> u64 {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+        self.peak_kib()
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("RssAnon:"))
-            .unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 

@@ -2,13 +2,16 @@
 
 mod command;
 mod demo;
+mod inside;
+pub mod raw;
 mod site;
 mod ssh;
 mod totp;
 pub mod wire;
 
 pub use command::{Finished, run, which};
-pub use demo::{Account, Demo, binary, portcullis};
+pub use demo::{Account, Demo, Serve, binary, portcullis};
+pub use inside::{Own, Volume, inside};
 pub use site::random_bytes;
 pub use ssh::{Login, Ssh, login, login_key, login_password};
 pub use totp::code_at;

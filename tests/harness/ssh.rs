@@ -1,5 +1,6 @@
 //! An SSH client in this process: many connections, and every answer of the login visible.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,17 +77,32 @@ impl Ssh {
 
     /// Connects to any server.
     pub async fn connect_to(host: &str, port: u16) -> Result<Ssh, SshError> {
+        Ssh::over(tokio::net::TcpStream::connect((host, port)).await?).await
+    }
+
+    /// Connects from one of the host's own addresses.
+    pub async fn connect_from(source: &str, demo: &Demo) -> Result<Ssh, SshError> {
+        let source: IpAddr = source.parse().unwrap();
+        let socket = if source.is_ipv4() {
+            tokio::net::TcpSocket::new_v4()?
+        } else {
+            tokio::net::TcpSocket::new_v6()?
+        };
+        socket.bind((source, 0).into())?;
+        let server = SocketAddr::new(demo.host().parse().unwrap(), demo.port());
+        Ssh::over(socket.connect(server).await?).await
+    }
+
+    async fn over(stream: tokio::net::TcpStream) -> Result<Ssh, SshError> {
         let (ended, seen) = watch::channel(false);
         let reason = Arc::new(Mutex::new(None));
         let watcher = Watcher {
             ended,
             reason: reason.clone(),
         };
-        let config = client::Config {
-            nodelay: true,
-            ..client::Config::default()
-        };
-        let handle = client::connect(Arc::new(config), (host, port), watcher).await?;
+        stream.set_nodelay(true)?;
+        let config = client::Config::default();
+        let handle = client::connect_stream(Arc::new(config), stream, watcher).await?;
         Ok(Ssh {
             handle,
             ended: seen,

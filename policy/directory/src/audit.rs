@@ -27,6 +27,10 @@ impl AuditStore for Directory {
         self.writer.intent(event).await
     }
 
+    async fn room(&self) -> Result<(), StoreError> {
+        self.writer.room().await
+    }
+
     fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>) {
         self.writer.record(event, outcome_of);
     }

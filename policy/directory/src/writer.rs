@@ -208,6 +208,11 @@ impl Writer {
         Ok(number)
     }
 
+    /// Returns while there is room for changes (rule A3).
+    pub(crate) async fn room(&self) -> Result<(), StoreError> {
+        self.room.enough().await.during("looking for room")
+    }
+
     /// Queues a record; never waits. The writer is not woken for each: it looks when it flushes.
     pub(crate) fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>) {
         match self.records.try_send(Queued { event, outcome_of }) {

@@ -175,6 +175,13 @@ pub trait AuditStore: Send + Sync + 'static {
     /// a full queue is counted and told in the log and in the next record.
     fn record(&self, event: AuditEvent, outcome_of: Option<IntentId>);
 
+    /// Returns while there is room for changes. Asked for every write of an upload, which may stand
+    /// on the audit's own volume; while changes go on it waits for nothing.
+    ///
+    /// # Errors
+    /// Too little of the audit's space is left: uploads stop (rule A3).
+    async fn room(&self) -> Result<(), StoreError>;
+
     /// Returns when everything queued before this call is stored.
     async fn settle(&self) -> Result<(), StoreError>;
 }

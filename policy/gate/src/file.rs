@@ -123,6 +123,7 @@ impl AuthorizedFile {
         options: OpenOptions,
     ) -> Result<Self, FsError> {
         let opened = live.count_open()?;
+        live.room_for_changes().await?;
         let staged = live
             .ports
             .storage
@@ -298,6 +299,7 @@ impl AuthorizedFile {
     async fn try_write(&self, offset: u64, data: &[u8]) -> Result<(), FsError> {
         self.refresh().await?;
         self.may_write()?;
+        self.live.room_for_changes().await?;
         let writer = self
             .writer
             .get_or_try_init(|| self.begin_writing(offset))
@@ -351,6 +353,7 @@ impl AuthorizedFile {
 
     async fn stage(&self, from: StageFrom) -> Result<Arc<Writer>, FsError> {
         let live = &self.live;
+        live.room_for_changes().await?;
         let site = &self.opened_for.site;
         let staged = live
             .ports

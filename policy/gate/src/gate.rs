@@ -215,8 +215,11 @@ impl Gate {
         }
         let ports = self.ports.clone();
         let task = tokio::spawn(async move {
-            let unannounced = ports.policy.administer(&actor, change).await?;
-            Ok(ports.announce(unannounced).await)
+            match ports.policy.administer(&actor, change.clone()).await {
+                Ok(unannounced) => Ok(ports.announce(unannounced).await),
+                Err(AdminError::Store(error)) => ports.end_unstored(&change, error),
+                Err(error) => Err(error),
+            }
         });
         task.await.unwrap_or_else(|error| {
             let context = "an administrative change";
@@ -289,6 +292,58 @@ impl Ports {
         let (value, change, committed) = unannounced.into_parts();
         let report = self.apply(&change, committed).await;
         (value, report)
+    }
+
+    /// Ends what a change that could not be stored wanted to end: ending access never waits for the
+    /// audit's or the directory's disk (rule A3). A change that was to do more has failed all the
+    /// same.
+    fn end_unstored(
+        &self,
+        change: &AdminChange,
+        error: crate::StoreError,
+    ) -> Result<(AdminOutcome, CutReport), AdminError> {
+        let (target, reason) = match change {
+            AdminChange::SessionEnd { session } => {
+                (Some(CutTarget::Session(*session)), CutReason::Administrator)
+            }
+            AdminChange::SessionsEndOf { name } => {
+                (self.open_sessions_of(name), CutReason::Administrator)
+            }
+            AdminChange::UserDisable { name } => {
+                (self.open_sessions_of(name), CutReason::AccountDisabled)
+            }
+            AdminChange::UserDelete { name } => {
+                (self.open_sessions_of(name), CutReason::AccountDeleted)
+            }
+            _ => (None, CutReason::Administrator),
+        };
+        let Some(target) = target else {
+            return Err(AdminError::Store(error));
+        };
+        let begun = Instant::now();
+        let ended = self.registry.cut(target, reason);
+        let report = CutReport {
+            sessions_ended: ended.count,
+            slowest_ms: begun.elapsed().as_secs_f64() * 1000.0,
+            ..CutReport::default()
+        };
+        tracing::error!(
+            ended = report.sessions_ended,
+            "sessions were ended, and the directory could not store why"
+        );
+        self.record_cut(target, reason, ended, begun);
+        match change {
+            AdminChange::SessionEnd { .. } | AdminChange::SessionsEndOf { .. } => {
+                Ok((serde_json::json!({ "stored": false }), report))
+            }
+            _ => Err(AdminError::Store(error)),
+        }
+    }
+
+    fn open_sessions_of(&self, name: &AccountName) -> Option<CutTarget> {
+        let open = self.registry.summaries();
+        let found = open.iter().find(|session| session.name == *name)?;
+        Some(CutTarget::Account(found.account))
     }
 
     async fn apply(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {

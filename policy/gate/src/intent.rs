@@ -67,6 +67,15 @@ impl Drop for Intent {
 }
 
 impl Live {
+    /// Refuses uploads, and what they write, well before the audit's space ends (rule A3).
+    pub(crate) async fn room_for_changes(&self) -> Result<(), FsError> {
+        self.ports.audit.room().await.map_err(|error| {
+            // At each write of each upload: the audit's own failure is what the log needs.
+            tracing::debug!(%error, "an upload is refused");
+            FsError::AuditUnavailable
+        })
+    }
+
     /// Stores an intent, then runs the change, then records its outcome. The change decides again
     /// for itself, at the version that holds once the intent is stored.
     pub(crate) async fn change<T>(

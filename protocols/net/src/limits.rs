@@ -19,7 +19,8 @@ pub struct Limits {
     pub kept_for_known: usize,
     /// Connections that have not logged in, per address (IPv6: /64). Default 20.
     pub max_unauthenticated_per_address: usize,
-    /// New connections per second, with a burst of as many. Default 100.
+    /// New connections per second, with a burst of as many; a quarter of the burst is kept for
+    /// addresses that logged in before. Default 100.
     pub starts_per_second: u32,
     /// Open connections in all. Default 2,000.
     pub max_connections: usize,
@@ -60,6 +61,8 @@ pub enum Refused {
     StartRate,
 }
 
+/// One in so many of a burst of new connections is kept for known addresses.
+const STARTS_KEPT: u32 = 4;
 /// Addresses that are remembered as known; the one seen longest ago makes room.
 const MAX_KNOWN: usize = 4096;
 
@@ -115,11 +118,8 @@ impl Gauge {
         if counts.connections >= self.limits.max_connections {
             return Err(Refused::Connections);
         }
-        let kept = if counts.known.contains_key(&address) {
-            0
-        } else {
-            self.limits.kept_for_known
-        };
+        let known = counts.known.contains_key(&address);
+        let kept = if known { 0 } else { self.limits.kept_for_known };
         if counts.unauthenticated + kept >= self.limits.max_unauthenticated {
             return Err(Refused::Unauthenticated);
         }
@@ -127,7 +127,7 @@ impl Gauge {
         if here >= self.limits.max_unauthenticated_per_address {
             return Err(Refused::Address);
         }
-        if !counts.take_start(f64::from(self.limits.starts_per_second)) {
+        if !counts.take_start(self.limits.starts_per_second, known) {
             return Err(Refused::StartRate);
         }
         counts.connections += 1;
@@ -143,12 +143,14 @@ impl Gauge {
 }
 
 impl Counts {
-    fn take_start(&mut self, per_second: f64) -> bool {
+    fn take_start(&mut self, per_second: u32, known: bool) -> bool {
         let now = Instant::now();
+        let kept = if known { 0 } else { per_second / STARTS_KEPT };
+        let per_second = f64::from(per_second);
         let gained = now.duration_since(self.refilled).as_secs_f64() * per_second;
         self.starts = (self.starts + gained).min(per_second);
         self.refilled = now;
-        if self.starts < 1.0 {
+        if self.starts < 1.0 + f64::from(kept) {
             return false;
         }
         self.starts -= 1.0;
@@ -288,6 +290,26 @@ mod tests {
         tokio::time::advance(Duration::from_millis(600)).await;
         assert!(gauge.enter(ip(3)).is_ok());
         assert_eq!(gauge.enter(ip(4)).unwrap_err(), Refused::StartRate);
+    }
+
+    // rule B3: those who come too fast do not shut out who is known.
+    #[tokio::test(start_paused = true)]
+    async fn starts_are_kept_for_known_addresses() {
+        let limits = Limits {
+            starts_per_second: 8,
+            max_unauthenticated_per_address: 100,
+            max_connections: 100,
+            ..Limits::default()
+        };
+        let gauge = Gauge::new(limits);
+        gauge.lock().remember(ip(1));
+        for _ in 0..6 {
+            gauge.enter(ip(2)).unwrap();
+        }
+        assert_eq!(gauge.enter(ip(2)).unwrap_err(), Refused::StartRate);
+        gauge.enter(ip(1)).unwrap();
+        gauge.enter(ip(1)).unwrap();
+        assert_eq!(gauge.enter(ip(1)).unwrap_err(), Refused::StartRate);
     }
 
     #[test]

@@ -62,11 +62,23 @@ async fn without_audit_nothing_changes() {
     );
     assert_eq!(get(&fs, "/a").await.unwrap(), b"1");
     site.audit.failing.store(false, Ordering::SeqCst);
-    assert_eq!(
-        names(&fs, "/").await.unwrap(),
-        ["a", "b"],
-        "b is the kept partial"
-    );
+    assert_eq!(names(&fs, "/").await.unwrap(), ["a"], "b was not begun");
+}
+
+// rule A3: uploads stop before the audit has no room; what was written of them is kept.
+#[tokio::test]
+async fn an_upload_under_way_stops_where_the_audit_has_no_room() {
+    let site = Site::new(&[("/", AccessLevel::Full, true)]);
+    let session = site.login(ANA).await;
+    let fs = session.fs();
+    let file = fs.open(&path("/b"), WRITE).await.unwrap();
+    file.write_at(0, b"12").await.unwrap();
+    site.audit.failing.store(true, Ordering::SeqCst);
+    let refused = file.write_at(2, b"34").await;
+    assert_eq!(refused, Err(FsError::AuditUnavailable));
+    site.audit.failing.store(false, Ordering::SeqCst);
+    assert_eq!(file.close().await, Err(FsError::AuditUnavailable));
+    assert_eq!(fs.stat(&path("/b")).await.unwrap().size, 2, "the partial");
 }
 
 // rule A2: a change decides again once its intent is stored, so that a right revoked meanwhile is

@@ -287,6 +287,13 @@ impl AuditStore for Audit {
         self.events.lock().unwrap().push((event, outcome_of));
     }
 
+    async fn room(&self) -> Result<(), StoreError> {
+        if self.failing.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the audit", "told to have no room"));
+        }
+        Ok(())
+    }
+
     async fn settle(&self) -> Result<(), StoreError> {
         Ok(())
     }
