@@ -271,6 +271,11 @@ fn gateway_on_small_data(mib: u64) -> (Demo, Volume) {
     (demo, volume)
 }
 
+/// What the gateway has measured of its volume holds for 50 ms.
+async fn measured_anew() {
+    tokio::time::sleep(Duration::from_millis(200)).await;
+}
+
 // rule A3
 #[test]
 fn uploads_stop_before_the_audit_has_no_room_and_cuts_do_not() {
@@ -291,6 +296,7 @@ fn uploads_stop_before_the_audit_has_no_room_and_cuts_do_not() {
 
             // Below the watermark, far from full: changes are refused in words, reads are not.
             volume.fill(40 * MIB as u64);
+            measured_anew().await;
             for (kind, body) in [
                 (3, Body::new().text(path("new")).u32(WRITE | CREATE).u32(0)),
                 (14, Body::new().text(path("new")).u32(0)),
@@ -324,6 +330,7 @@ fn uploads_stop_before_the_audit_has_no_room_and_cuts_do_not() {
 
             // With room again everything goes on, and the chain of the audit is whole.
             std::fs::remove_file(filler).unwrap();
+            measured_anew().await;
             assert_eq!(sftp.put(&path("after"), b"y").await, OK);
             let told = demo.json(&["audit", "verify"]);
             assert_eq!(told["ok"], true, "{told}");
@@ -369,6 +376,7 @@ fn an_upload_leaves_the_audit_its_room() {
             assert!(leaver.wait_for_end(Duration::from_secs(2)).await);
             // It is resumed where it stopped, in the same session, once there is room.
             volume.change("size=320m");
+            measured_anew().await;
             let handle = sftp.open(&path, WRITE | CREATE).await.unwrap();
             for at in (taken..data.len()).step_by(CHUNK) {
                 let end = data.len().min(at + CHUNK);
