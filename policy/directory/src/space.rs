@@ -74,6 +74,22 @@ impl Room {
         }
     }
 
+    /// Measures the volume now. What ends access must find the room that is held back for it,
+    /// however fast a disk was filled since the latest answer.
+    pub(crate) async fn look(self: &Arc<Self>) {
+        if self.min_free == 0 {
+            return;
+        }
+        let room = self.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut space = room.space.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = space.look();
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "the audit's volume was not measured");
+        }
+    }
+
     /// The latest answer, if it holds for whoever asked then.
     fn answer(self: &Arc<Self>, asked: Instant) -> Option<Result<(), String>> {
         let (at, answer) = self.answers.borrow().clone()?;

@@ -15,13 +15,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
-/// Who asks for fewer bytes than this gets what has come in one call of the kernel: packets are read
-/// in two steps, their length and the rest, and most of them are small.
+/// Who asks for fewer bytes than this gets what has come in one call of the kernel: packets are
+/// read in two steps, their length and the rest, and most of them are small.
 const AHEAD: usize = 8 * 1024;
 /// So often, from the start, a wait for the client is told to the kernel, which then acknowledges
 /// at once what comes. Clients send several small packets in a row until they have logged in, and
-/// their kernel keeps each back until the one before is acknowledged (RFC 896), which ours delays by
-/// 40 ms (RFC 1122 4.2.3.2).
+/// their kernel keeps each back until the one before is acknowledged (RFC 896), which ours delays
+/// by 40 ms (RFC 1122 4.2.3.2).
 const PROMPT_WAITS: u8 = 16;
 
 /// How a protocol says good-bye in its own words.
