@@ -81,6 +81,7 @@ impl AuthorizedFs {
         let storage = &self.live.ports.storage;
         if attributes.size.is_none() {
             let permit = self.live.permit::<p::SetAttributes>(site);
+            let permit = permit.about(metadata.identity);
             return Ok(storage.set_attributes(permit, attributes).await?);
         }
         let file = storage

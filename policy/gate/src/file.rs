@@ -94,7 +94,7 @@ impl AuthorizedFile {
         live: Arc<Live>,
         present: &Present,
         site: VirtualPath,
-        own: bool,
+        purpose: Purpose,
     ) -> Result<Self, FsError> {
         let opened = live.count_open()?;
         let reader = live
@@ -106,7 +106,6 @@ impl AuthorizedFile {
             read: true,
             ..OpenOptions::default()
         };
-        let purpose = Purpose::Read { own };
         let (reader, writer) = (Some(reader), OnceCell::new());
         let target = Target { site, purpose };
         let file = Self::build(live, target, options, reader, writer, opened);
@@ -192,7 +191,7 @@ impl AuthorizedFile {
         let allowed =
             |action, kind, own| self.live.ask(present, action, &site, kind, own).is_allow();
         let (read, write) = match purpose {
-            Purpose::Read { own } => (allowed(Action::Read, PlaceKind::File, own), false),
+            Purpose::Read { own, .. } => (allowed(Action::Read, PlaceKind::File, own), false),
             Purpose::New => (
                 allowed(Action::Read, PlaceKind::File, true),
                 allowed(Action::Create, PlaceKind::NewFile, false),
@@ -393,13 +392,6 @@ impl AuthorizedFile {
         Ok(self.new_writer(Sink::InPlace(file), intent))
     }
 
-    fn is_own_upload(&self) -> bool {
-        match self.target().purpose {
-            Purpose::Read { own } | Purpose::Over { own, .. } => own,
-            Purpose::New => true,
-        }
-    }
-
     /// Attributes now.
     ///
     /// # Errors
@@ -440,9 +432,12 @@ impl AuthorizedFile {
             self.may_write()?;
             return writer.set_attributes(attributes).await;
         }
-        let own = self.is_own_upload();
         let live = &self.live;
-        let site = &self.opened_for.site;
+        let Target { site, purpose } = &self.opened_for;
+        let (Purpose::Read { identity, own } | Purpose::Over { identity, own }) = *purpose else {
+            // The bytes of a new file are staged: see above.
+            return Err(FsError::WrongHandle);
+        };
         let present = live.present().await?;
         live.check(&present, Action::SetAttr, site, PlaceKind::File, own)?;
         live.change(
@@ -450,7 +445,7 @@ impl AuthorizedFile {
             async {
                 let present = live.present().await?;
                 live.check(&present, Action::SetAttr, site, PlaceKind::File, own)?;
-                let permit = live.permit::<p::SetAttributes>(site);
+                let permit = live.permit::<p::SetAttributes>(site).about(identity);
                 Ok(live
                     .ports
                     .storage
@@ -580,14 +575,15 @@ impl AuthorizedFile {
 
 impl Drop for AuthorizedFile {
     fn drop(&mut self) {
+        // Also where a close was broken off.
+        if let Some(writer) = self.writer.get() {
+            self.live.ports.uploads.remove(self.live.account, writer);
+        }
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
         match self.writer.get() {
-            Some(writer) => {
-                self.live.ports.uploads.remove(self.live.account, writer);
-                writer.intent.abandon();
-            }
+            Some(writer) => writer.intent.abandon(),
             None => self.record_read(),
         }
     }

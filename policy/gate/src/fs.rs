@@ -13,6 +13,7 @@ use crate::file::AuthorizedFile;
 use crate::listing::shown;
 use crate::live::{Live, Present};
 use crate::permits as p;
+use crate::writer::Purpose;
 use crate::{AuditOutcome, AuthorizedListing, EntryKind, FsError, Metadata, StageFrom};
 
 /// How a file is opened; derived from the protocol's flags.
@@ -283,7 +284,11 @@ impl AuthorizedFs {
                 let own = self.is_own(&metadata);
                 self.live
                     .check(present, Action::Read, &site, PlaceKind::File, own)?;
-                AuthorizedFile::reading(self.live.clone(), present, site, own).await
+                let purpose = Purpose::Read {
+                    identity: metadata.identity,
+                    own,
+                };
+                AuthorizedFile::reading(self.live.clone(), present, site, purpose).await
             }
             // A staged upload is not read by name (rule U5).
             Found::Partial(_) => Err(FsError::PermissionDenied),

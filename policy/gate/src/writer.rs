@@ -13,8 +13,8 @@ use crate::{FileIdentity, FsError, NewAttributes, OpenFile, StagedFile};
 /// What a handle was opened for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    /// To read; `own` is whether it was an own upload then.
-    Read { own: bool },
+    /// To read the file that stood there; `own` is whether it was an own upload then.
+    Read { identity: FileIdentity, own: bool },
     /// To make a new file.
     New,
     /// To change the file that stood there.

@@ -5,9 +5,9 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use portcullis_gate::permits::{RemoveDir, RemoveFile, RenameFrom, RenameTo};
+use portcullis_gate::permits::{RemoveDir, RemoveFile, RenameFrom, RenameTo, SetAttributes};
 use portcullis_gate::{EntryKind, Metadata, NewAttributes, Permit, StorageError};
-use portcullis_model::{AccountId, VirtualPath};
+use portcullis_model::AccountId;
 use rustix::fs::{
     AtFlags, Dir, Mode, OFlags, RenameFlags, fchmod, futimens, mkdirat, openat, renameat,
     renameat_with, unlinkat,
@@ -213,9 +213,10 @@ fn rename_free(from: &Place<'_>, to: &Place<'_>, kind: EntryKind) -> Result<()> 
 /// Sets mode and times of a file or folder (rule U7).
 pub(crate) fn set_attributes(
     tree: &Tree,
-    path: &VirtualPath,
+    permit: &Permit<SetAttributes>,
     attributes: &NewAttributes,
 ) -> Result<()> {
+    let path = permit.path();
     if attributes.size.is_some() {
         return Err(StorageError::Unsupported);
     }
@@ -232,6 +233,7 @@ pub(crate) fn set_attributes(
     if meta::identity(&now) != meta::identity(&stat) {
         return Err(StorageError::Changed);
     }
+    permit.check(Some(meta::identity(&now)))?;
     if let Some(mode) = attributes.mode {
         fchmod(&handle, meta::mode(mode)).map_err(changing("set mode", path.as_str()))?;
     }

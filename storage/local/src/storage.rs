@@ -242,10 +242,9 @@ impl Storage for LocalStorage {
         permit: Permit<p::SetAttributes>,
         attributes: NewAttributes,
     ) -> Result<()> {
-        let path = permit.path().clone();
-        let quick = self.tree.is_quick(&path);
+        let quick = self.tree.is_quick(permit.path());
         self.run(quick, move |this| {
-            change::set_attributes(&this.tree, &path, &attributes)
+            change::set_attributes(&this.tree, &permit, &attributes)
         })
         .await
     }

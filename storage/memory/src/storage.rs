@@ -227,6 +227,7 @@ impl Storage for MemoryStorage {
             return Err(StorageError::Unsupported);
         }
         let mut state = self.tree.lock();
+        permit.check(standing(&state, permit.path()))?;
         if let Place::File(file) = state.node(permit.path())? {
             file.content().attributes.set(&attributes);
             return Ok(());

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use portcullis_gate::{FsError, NewAttributes, OpenOptions};
 use portcullis_model::AccessLevel;
 
-use crate::support::{ANA, BO, Site, WRITE, get, names, path, put};
+use crate::support::{ANA, BO, READ, Site, WRITE, get, names, path, put};
 
 const LEVELS: [AccessLevel; 3] = [
     AccessLevel::Full,
@@ -296,5 +296,25 @@ async fn a_new_version_follows_its_file() {
             assert_eq!(get(&bo.fs(), "/g").await.unwrap(), b"0123456789");
         }
         bo.fs().remove_file(&path("/g")).await.unwrap();
+    }
+}
+
+// permissions.md 2: "own" is said of the file that was opened, and not of what took its place.
+#[tokio::test]
+async fn a_handle_sets_attributes_of_its_own_file_only() {
+    let write = OpenOptions {
+        write: true,
+        ..OpenOptions::default()
+    };
+    for open in [READ, write] {
+        let site = Site::new(&[("/", AccessLevel::ReadWrite, true)]);
+        let sessions = (site.login(ANA).await, site.login(BO).await);
+        let (ana, bo) = (sessions.0.fs(), sessions.1.fs());
+        put(&ana, "/f", b"mine").await.unwrap();
+        let file = ana.open(&path("/f"), open).await.unwrap();
+        ana.rename(&path("/f"), &path("/g"), false).await.unwrap();
+        put(&bo, "/f", b"theirs").await.unwrap();
+        assert_eq!(file.set_attributes(times()).await, Err(FsError::Conflict));
+        assert_ne!(bo.stat(&path("/f")).await.unwrap().modified, when());
     }
 }
