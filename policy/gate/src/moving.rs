@@ -12,7 +12,7 @@ use std::time::Duration;
 use portcullis_model::{AccountId, VirtualPath};
 
 use crate::gate::Ports;
-use crate::{EntryKind, FileIdentity, FolderMove, FsError, Permit, StoreError};
+use crate::{EntryKind, FileIdentity, FolderMove, FsError, Permit, StorageError, StoreError};
 
 /// At most so many folders are on their way at once; the directory answers as many at a start.
 const MOST: usize = 1_000;
@@ -206,13 +206,52 @@ impl Ports {
             both.is_some_and(|(it, found)| (it.number, it.born) == (found.number, found.born))
         };
         let here = self.folder_at(&what.from).await?;
-        let Some(to) = &what.to else {
+        let there = match &what.to {
+            Some(to) => self.folder_at(to).await?,
+            None => None,
+        };
+        if here.is_none() && there.is_none() {
+            self.see_that_it_is_mounted(what).await?;
+        }
+        if what.to.is_none() {
             // Another folder of that name must not begin with what stood on this one.
             return Ok(here.is_none() || what.folder.is_some() && !is_it(here));
-        };
-        let there = self.folder_at(to).await?;
+        }
         // Where the folder is not told from others, the names tell.
         Ok(is_it(there) || here.is_none() && there.is_some())
+    }
+
+    /// What stands on a volume that is not mounted has not gone: the nearest folder above its place
+    /// is then an empty one of another volume.
+    async fn see_that_it_is_mounted(&self, what: &FolderMove) -> Result<(), StoreError> {
+        let Some(folder) = what.folder else {
+            return Ok(());
+        };
+        for place in what.places() {
+            let mut above = Some(place.clone());
+            while let Some(at) = above {
+                let Some(standing) = self.folder_at(&at).await? else {
+                    above = at.parent();
+                    continue;
+                };
+                if standing.volume != folder.volume && self.is_empty(&at).await? {
+                    let why = format!(
+                        "`{at}` is empty and on another volume than `{place}` was: mount that, or \
+                         put a file there to say that nothing is missing"
+                    );
+                    return Err(StoreError::new("ending a folder's move", why));
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_empty(&self, folder: &VirtualPath) -> Result<bool, StoreError> {
+        let permit = Permit::new(folder.clone(), AccountId(0));
+        let first = async { self.storage.list(permit).await?.next(1).await };
+        let first = first.await.map_err(unseen)?;
+        Ok(first.is_empty())
     }
 
     /// Which folder stands at a place, if one does.
@@ -222,12 +261,12 @@ impl Ports {
     ) -> Result<Option<FileIdentity>, StoreError> {
         // The gateway asks for itself, on behalf of no account.
         let permit = Permit::new(path.clone(), AccountId(0));
-        let found = self
-            .storage
-            .stat(permit)
-            .await
-            .map_err(|error| StoreError::new("looking at a folder", error))?;
+        let found = self.storage.stat(permit).await.map_err(unseen)?;
         let folder = found.filter(|metadata| metadata.kind == EntryKind::Folder);
         Ok(folder.map(|metadata| metadata.identity))
     }
+}
+
+fn unseen(error: StorageError) -> StoreError {
+    StoreError::new("looking at a folder", error)
 }

@@ -106,6 +106,33 @@ async fn what_a_crash_interrupted_is_ended_as_the_disk_says() {
     }
 }
 
+// rule D1: a volume that is not mounted at the start has lost nothing, so that no rule is dropped.
+#[tokio::test]
+async fn what_is_not_mounted_has_not_gone() {
+    let site = Site::new(&ADMIN);
+    let session = site.login(ANA).await;
+    let fs = session.fs();
+    let here = identity(&fs, "/").await;
+    let elsewhere = FileIdentity {
+        volume: here.volume + 1,
+        ..here
+    };
+    for to in [None, Some("/new")] {
+        let what = journalled("/old/below", to, Some(elsewhere));
+        *site.policy.moves.lock().unwrap() = vec![(what, None)];
+        *site.policy.rules.lock().unwrap() = vec![path("/old/below")];
+        assert!(site.gate.recover().await.is_err());
+        assert_eq!(site.policy.moves.lock().unwrap()[0].1, None, "{to:?}");
+        assert_eq!(site.policy.rules.lock().unwrap().len(), 1);
+        // The volume it was on is there, and it is not.
+        let what = journalled("/old/below", to, Some(here));
+        *site.policy.moves.lock().unwrap() = vec![(what, None)];
+        site.gate.recover().await.unwrap();
+        let ended = site.policy.moves.lock().unwrap()[0].1;
+        assert_eq!(ended, Some(to.is_none()));
+    }
+}
+
 /// Whether everything about both places is refused.
 async fn is_closed(fs: &AuthorizedFs, places: &[&str]) -> bool {
     let mut closed = Vec::new();
