@@ -26,6 +26,9 @@ const HOLDS: Duration = Duration::from_millis(50);
 /// Whoever uses an answer older than this has the volume measured again, and does not wait.
 const RENEWED: Duration = Duration::from_millis(10);
 
+/// A commit waits no longer than this for the volume to be measured.
+const LOOK: Duration = Duration::from_millis(100);
+
 /// When the volume was measured, and whether a change may begin.
 type Answer = (Instant, Result<(), String>);
 
@@ -74,20 +77,22 @@ impl Room {
         }
     }
 
-    /// Measures the volume now. What ends access must find the room that is held back for it,
-    /// however fast a disk was filled since the latest answer.
+    /// Measures the volume before a commit. What ends access must find the room that is held back
+    /// for it, however fast a disk was filled since the latest answer; but threads that hang on
+    /// another disk must not keep it from being committed.
     pub(crate) async fn look(self: &Arc<Self>) {
         if self.min_free == 0 {
             return;
         }
-        let room = self.clone();
-        let looked = tokio::task::spawn_blocking(move || {
-            let mut space = room.space.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = space.look();
-        });
-        if let Err(error) = looked.await {
-            tracing::error!(%error, "the audit's volume was not measured");
-        }
+        let mut answers = self.answers.subscribe();
+        let measured = async {
+            // A measurement under way may have begun before.
+            for _ in 0..2 {
+                self.measure();
+                let _ = answers.changed().await;
+            }
+        };
+        let _ = tokio::time::timeout(LOOK, measured).await;
     }
 
     /// The latest answer, if it holds for whoever asked then.

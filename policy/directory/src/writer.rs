@@ -434,11 +434,7 @@ impl Task {
     /// Writes a group and everything that waits in one commit, and answers.
     async fn write(&mut self, mut group: Group) {
         // For the room that is held back for cuts; whether changes may begin is asked for each.
-        if group.jobs.is_empty() {
-            let _ = self.room.enough().await;
-        } else {
-            self.room.look().await;
-        }
+        self.room.look().await;
         if self.dropped.load(Ordering::Relaxed) > 0 {
             self.take_counts();
         }

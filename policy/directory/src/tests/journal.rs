@@ -174,3 +174,24 @@ async fn the_volume_is_measured_once_for_all_who_ask_within_milliseconds() {
         assert_eq!(room.enough().await.is_ok(), enough);
     }
 }
+
+// rule A3: threads that hang on another disk keep no cut from being committed.
+#[test]
+fn a_commit_waits_for_no_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    let (hangs, hung) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let hanging = tokio::task::spawn_blocking(move || hung.recv());
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::new(&folder.path().join("portcullis.db"), 1);
+        let looked = tokio::time::timeout(Duration::from_secs(5), room.look()).await;
+        assert!(looked.is_ok());
+        drop(hangs);
+        let _ = hanging.await.unwrap();
+        assert!(room.enough().await.is_ok());
+    });
+}
