@@ -3,14 +3,12 @@
 //! INVARIANT: a folder moves only where every entry below it may move and arrive, and its rules
 //! move or go with it: journalled before the disk is touched, so that a crash ends in one state.
 
-use std::sync::Arc;
-
 use portcullis_model::{Action, FileName, PlaceKind, VirtualPath};
 
 use crate::fs::{AuthorizedFs, Found};
-use crate::live::{Live, Present};
+use crate::live::Present;
 use crate::moving::Move;
-use crate::{AuditOutcome, EntryKind, FolderMove, FsError};
+use crate::{AuditOutcome, EntryKind, FileIdentity, FolderMove, FsError};
 
 /// More rules below one folder than this are not moved in one commit.
 const MAX_RULES: usize = 10_000;
@@ -42,9 +40,8 @@ impl AuthorizedFs {
         live.change(event, async {
             let place = live.ports.moving.close(&site, None)?;
             let present = live.present().await?;
-            live.check(&present, Action::Delete, &site, PlaceKind::Folder, false)?;
-            self.may_take_rules(&present, &site).await?;
-            self.take_away(place).await
+            self.may_take_away(&present, place.what()).await?;
+            self.take_away(place, &present).await
         })
         .await
     }
@@ -65,23 +62,59 @@ impl AuthorizedFs {
         live.change(event, async {
             let place = live.ports.moving.close(from, Some(to))?;
             let present = live.present().await?;
-            self.check_folder_move(&present, from, to)?;
-            self.check_contents_move(&present, from, to).await?;
-            self.may_take_rules(&present, from).await?;
-            self.may_take_rules(&present, to).await?;
-            self.take_away(place).await
+            self.may_take_away(&present, place.what()).await?;
+            self.take_away(place, &present).await
         })
         .await
     }
 
     /// Moves or removes the folder with its rules, in a task of its own: a caller that goes away in
     /// the middle must not leave the two apart.
-    async fn take_away(&self, place: Move) -> Result<(), FsError> {
-        let task = tokio::spawn(take_away(self.live.clone(), place));
+    async fn take_away(&self, place: Move, decided: &Present) -> Result<(), FsError> {
+        let task = tokio::spawn(take_away(self.clone(), place, decided.stamp()));
         task.await.unwrap_or_else(|error| {
             tracing::error!(%error, "taking a folder away broke off");
             Err(FsError::Unavailable)
         })
+    }
+
+    /// The disk's part of a move or a removal that was decided at this stamp.
+    async fn take_from_disk(
+        &self,
+        what: &FolderMove,
+        folder: FileIdentity,
+        decided: u64,
+    ) -> Result<(), FsError> {
+        let (live, storage) = (&self.live, &self.live.ports.storage);
+        // Journalling takes its time: the session may have ended, or its rights have changed.
+        let present = live.present().await?;
+        if present.stamp() != decided {
+            self.may_take_away(&present, what).await?;
+        }
+        match &what.to {
+            Some(to) => {
+                let may_go = live.permit(&what.from).about(folder);
+                Ok(storage.rename(may_go, live.permit(to), false).await?)
+            }
+            None => {
+                let may_go = live.permit(&what.from).about(folder);
+                Ok(storage.remove_dir(may_go).await?)
+            }
+        }
+    }
+
+    /// Decides a move or a removal whole; its places are closed.
+    async fn may_take_away(&self, present: &Present, what: &FolderMove) -> Result<(), FsError> {
+        let from = &what.from;
+        if let Some(to) = &what.to {
+            self.check_folder_move(present, from, to)?;
+            self.check_contents_move(present, from, to).await?;
+            self.may_take_rules(present, to).await?;
+        } else {
+            self.live
+                .check(present, Action::Delete, from, PlaceKind::Folder, false)?;
+        }
+        self.may_take_rules(present, from).await
     }
 
     /// The folder itself: renamed where it is, made where it goes.
@@ -189,28 +222,19 @@ impl AuthorizedFs {
     }
 }
 
-async fn take_away(live: Arc<Live>, mut place: Move) -> Result<(), FsError> {
-    let ports = &live.ports;
-    let FolderMove { from, to, .. } = place.what().clone();
-    let folder = ports.folder_at(&from).await.map_err(unavailable)?;
+async fn take_away(fs: AuthorizedFs, mut place: Move, decided: u64) -> Result<(), FsError> {
+    let ports = &fs.live.ports;
+    let from = &place.what().from;
+    let folder = ports.folder_at(from).await.map_err(unavailable)?;
     let folder = folder.ok_or(FsError::NotFound)?;
     place.journal(ports, folder).await.map_err(unavailable)?;
-    let gone = match &to {
-        Some(to) => {
-            let may_go = live.permit(&from).about(folder);
-            let may_come = live.permit(to);
-            ports.storage.rename(may_go, may_come, false).await
-        }
-        None => {
-            let may_go = live.permit(&from).about(folder);
-            ports.storage.remove_dir(may_go).await
-        }
-    };
+    let gone = fs.take_from_disk(place.what(), folder, decided).await;
+    let what = place.what().clone();
     // What failed may have happened all the same: a rename stands that could not be made durable.
     if let Err(error) = place.end(ports, gone.is_ok()).await {
-        tracing::error!(%error, %from, ?to, "a folder's rules wait; its places are closed");
+        tracing::error!(%error, ?what, "a folder's rules wait; its places are closed");
     }
-    Ok(gone?)
+    gone
 }
 
 fn unavailable(error: crate::StoreError) -> FsError {

@@ -218,6 +218,39 @@ async fn a_caller_that_gives_up_does_not_part_a_folder_from_its_rules() {
     fs.make_dir(&path("/a/b/c")).await.unwrap();
 }
 
+// rules C1, C3: what was decided before the journal had it may not stand any more.
+#[tokio::test]
+async fn who_lost_the_right_meanwhile_takes_no_folder_away() {
+    for (cut, expected) in [
+        (true, FsError::SessionEnded),
+        (false, FsError::PermissionDenied),
+    ] {
+        for to in [None, Some("/e")] {
+            let site = filled(&ADMIN).await;
+            let session = site.login(ANA).await;
+            let (fs, from) = (session.fs(), "/a/b/c");
+            let held = site.policy.beginning.lock().await;
+            let taking = tokio::spawn(async move {
+                match to {
+                    Some(to) => fs.rename(&path(from), &path(to), false).await,
+                    None => fs.remove_dir(&path(from)).await,
+                }
+            });
+            a_while().await;
+            if cut {
+                site.disable_ana().await;
+            } else {
+                site.policy
+                    .edit(ANA, |ana| ana.grants = vec![("/", AccessLevel::Read, true)]);
+                site.touch().await;
+            }
+            drop(held);
+            assert_eq!(taking.await.unwrap(), Err(expected), "{to:?}");
+            assert_eq!(site.policy.moves.lock().unwrap()[0].1, Some(false));
+        }
+    }
+}
+
 // rule D1: a folder above or below one that is on its way would take its rules elsewhere.
 #[tokio::test]
 async fn no_place_takes_part_in_two_moves() {

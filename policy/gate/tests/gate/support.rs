@@ -57,6 +57,8 @@ pub struct Policy {
     pub rules: Mutex<Vec<VirtualPath>>,
     /// The journal of folders, and how each move ended.
     pub moves: Mutex<Vec<(FolderMove, Option<bool>)>>,
+    /// Beginning a move waits.
+    pub beginning: tokio::sync::Mutex<()>,
     /// Ending a move fails, or waits.
     pub failing: AtomicBool,
     pub ending: tokio::sync::Mutex<()>,
@@ -152,6 +154,7 @@ impl PolicyStore for Policy {
     }
 
     async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError> {
+        let _open = self.beginning.lock().await;
         let mut moves = self.moves.lock().unwrap();
         moves.push((what.clone(), None));
         Ok(moves.len() as i64 - 1)
