@@ -216,7 +216,6 @@ impl AuthorizedFs {
         });
         let site = to.clone();
         let target = Target { site, purpose };
-        live.ports.uploads.rename(live.account, upload, target);
-        Ok(())
+        live.ports.uploads.rename(live.account, upload, target)
     }
 }

@@ -108,25 +108,38 @@ impl OpenUploads {
     }
 
     /// It is meant for another place now.
-    pub(crate) fn rename(&self, account: AccountId, writer: &Arc<Writer>, target: Target) {
+    ///
+    /// # Errors
+    /// [`FsError::Conflict`] where its handle has gone meanwhile: nobody would publish it.
+    pub(crate) fn rename(
+        &self,
+        account: AccountId,
+        writer: &Arc<Writer>,
+        target: Target,
+    ) -> Result<(), FsError> {
         let mut all = lock(&self.0);
-        Self::take_out(&mut all, account, writer);
+        if !Self::take_out(&mut all, account, writer) {
+            return Err(FsError::Conflict);
+        }
         all.insert((account, target.site.clone()), Arc::downgrade(writer));
         *lock(&writer.target) = target;
+        Ok(())
     }
 
+    /// Whether it was there.
     fn take_out(
         all: &mut HashMap<(AccountId, VirtualPath), Weak<Writer>>,
         account: AccountId,
         writer: &Arc<Writer>,
-    ) {
+    ) -> bool {
         let key = (account, writer.target().site);
-        if all
+        let stands = all
             .get(&key)
-            .is_some_and(|at| at.as_ptr() == Arc::as_ptr(writer))
-        {
+            .is_some_and(|at| at.as_ptr() == Arc::as_ptr(writer));
+        if stands {
             all.remove(&key);
         }
+        stands
     }
 }
 
