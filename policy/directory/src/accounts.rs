@@ -3,13 +3,12 @@
 //! Owns the `accounts` and `deleted_accounts` tables. Knows nothing of who may change them.
 //! INVARIANT: `cut_epoch` only rises (rule C1), and an id is never given twice.
 
+use crate::db::{self, Connection, Row};
 use portcullis_authn::{AccountFactorRule, StoreError};
 use portcullis_model::{AccountId, AccountName, ProtocolSet, SiteRole, VirtualPath};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 
 use crate::error::{During, corrupt};
-use crate::statement::Statement as _;
+
 use crate::times::{DAY, millis};
 use crate::writer::Tx;
 
@@ -88,13 +87,10 @@ pub(crate) const PAGE: &str = select!("WHERE name_normal > $1 ORDER BY name_norm
 
 /// The account with this id.
 pub(crate) async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: AccountId,
 ) -> Result<Option<Account>, StoreError> {
-    let row = sqlx::query(BY_ID)
-        .bind(id.0)
-        .fetch_optional(connection)
-        .await;
+    let row = db::query(BY_ID).bind(id.0).fetch_optional(connection).await;
     row.during("reading an account")?
         .as_ref()
         .map(read)
@@ -103,10 +99,10 @@ pub(crate) async fn by_id(
 
 /// The account with this normalised name (rule L1).
 pub(crate) async fn by_name(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     normal: &str,
 ) -> Result<Option<Account>, StoreError> {
-    let row = sqlx::query(BY_NAME)
+    let row = db::query(BY_NAME)
         .bind(normal)
         .fetch_optional(connection)
         .await;
@@ -118,11 +114,11 @@ pub(crate) async fn by_name(
 
 /// Accounts by name after `after`.
 pub(crate) async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Account>, StoreError> {
-    let rows = sqlx::query(PAGE)
+    let rows = db::query(PAGE)
         .bind(after)
         .bind(limit)
         .fetch_all(connection)
@@ -130,11 +126,11 @@ pub(crate) async fn page(
     rows.during("listing accounts")?.iter().map(read).collect()
 }
 
-fn read(row: &SqliteRow) -> Result<Account, StoreError> {
+fn read(row: &Row) -> Result<Account, StoreError> {
     fields(row).during("reading an account")?
 }
 
-fn fields(row: &SqliteRow) -> Result<Result<Account, StoreError>, sqlx::Error> {
+fn fields(row: &Row) -> Result<Result<Account, StoreError>, sqlx::Error> {
     let name: String = row.try_get("name")?;
     let role: String = row.try_get("role")?;
     let rule: String = row.try_get("factor_rule")?;
@@ -242,7 +238,7 @@ pub(crate) async fn insert(
     new: NewAccount<'_>,
 ) -> Result<AccountId, StoreError> {
     let made = millis(tx.clock.now());
-    let id = sqlx::query_scalar(
+    let id = db::query_scalar(
         "INSERT INTO accounts (name, name_normal, display, role, protocols, factor_rule, \
          root_view, home, provider_id, break_glass, version, made) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
@@ -266,10 +262,10 @@ pub(crate) async fn insert(
 
 /// Writes back what an administrator can change of an account.
 pub(crate) async fn update(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: &Account,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    db::query(
         "UPDATE accounts SET name = $1, name_normal = $2, display = $3, role = $4, \
          protocols = $5, factor_rule = $6, root_view = $7, home = $8, max_sessions = $9, \
          local_disabled = $10 WHERE id = $11",
@@ -291,10 +287,10 @@ pub(crate) async fn update(
 
 /// Raises the account's `cut_epoch` (rule C1).
 pub(crate) async fn raise_cut_epoch(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: AccountId,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE accounts SET cut_epoch = cut_epoch + 1 WHERE id = $1")
+    db::query("UPDATE accounts SET cut_epoch = cut_epoch + 1 WHERE id = $1")
         .bind(id.0)
         .run(connection, "raising an account's cut epoch")
         .await
@@ -303,11 +299,11 @@ pub(crate) async fn raise_cut_epoch(
 /// Removes an account; what hangs on it alone goes with it. Leaves a tombstone.
 pub(crate) async fn delete(tx: &mut Tx, account: &Account) -> Result<(), StoreError> {
     let now = millis(tx.clock.now());
-    sqlx::query("DELETE FROM accounts WHERE id = $1")
+    db::query("DELETE FROM accounts WHERE id = $1")
         .bind(account.id.0)
         .run(&mut tx.connection, "deleting an account")
         .await?;
-    sqlx::query("INSERT INTO deleted_accounts (id, name_normal, at) VALUES ($1, $2, $3)")
+    db::query("INSERT INTO deleted_accounts (id, name_normal, at) VALUES ($1, $2, $3)")
         .bind(account.id.0)
         .bind(account.name.normal())
         .bind(now)
@@ -317,10 +313,10 @@ pub(crate) async fn delete(tx: &mut Tx, account: &Account) -> Result<(), StoreEr
 
 /// The account that was the last to be deleted under this name.
 pub(crate) async fn deleted_by_name(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     normal: &str,
 ) -> Result<Option<AccountId>, StoreError> {
-    let id: Option<i64> = sqlx::query_scalar(
+    let id: Option<i64> = db::query_scalar(
         "SELECT id FROM deleted_accounts WHERE name_normal = $1 ORDER BY id DESC LIMIT 1",
     )
     .bind(normal)
@@ -332,27 +328,26 @@ pub(crate) async fn deleted_by_name(
 
 /// Accounts deleted within 30 days, newest first.
 pub(crate) async fn deleted(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     now: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
-    let ids: Vec<i64> = sqlx::query_scalar(
-        "SELECT id FROM deleted_accounts WHERE at > $1 ORDER BY at DESC LIMIT $2",
-    )
-    .bind(now - TOMBSTONE)
-    .bind(TOMBSTONES)
-    .fetch_all(connection)
-    .await
-    .during("listing deleted accounts")?;
+    let ids: Vec<i64> =
+        db::query_scalar("SELECT id FROM deleted_accounts WHERE at > $1 ORDER BY at DESC LIMIT $2")
+            .bind(now - TOMBSTONE)
+            .bind(TOMBSTONES)
+            .fetch_all(connection)
+            .await
+            .during("listing deleted accounts")?;
     Ok(ids.into_iter().map(AccountId).collect())
 }
 
 /// How many active site administrators there are besides one.
 pub(crate) async fn other_active_administrators(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     besides: AccountId,
     now: i64,
 ) -> Result<i64, StoreError> {
-    sqlx::query_scalar(
+    db::query_scalar(
         "SELECT count(*) FROM accounts WHERE role = 'administrator' AND role <> 'none' \
          AND id <> $1 AND NOT local_disabled AND NOT provider_disabled \
          AND (expires IS NULL OR expires > $2)",

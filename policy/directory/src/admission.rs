@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::db::Connection;
 use portcullis_authn::{
     AuthenticatedPrincipal, CodeSpend, ProvenCredential, RefusalReason, SecondFactor, StoreError,
     TicketOpening, address_key,
@@ -13,7 +14,6 @@ use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, LoadedView,
 };
 use portcullis_model::{AccountId, Protocol};
-use sqlx::SqliteConnection;
 
 use crate::open::Directory;
 use crate::outbox::{self, Touched};
@@ -143,7 +143,7 @@ impl Directory {
 
 /// Everything that is decided by reading.
 async fn check(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     proven: &Proven,
     entry: Entry,
 ) -> Result<LoadedView, Stop> {
@@ -178,7 +178,7 @@ async fn check(
 
 /// A ticket can have died since the login looked (rule F4).
 async fn ticket_lives(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     proven: &Proven,
     entry: Entry,
 ) -> Result<bool, StoreError> {

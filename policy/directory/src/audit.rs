@@ -5,18 +5,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::db::{self, Connection, Sql};
 use async_trait::async_trait;
 use portcullis_authn::{StoreError, rfc3339};
 use portcullis_gate::{AuditEvent, AuditOutcome, AuditStore, IntentId};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
 use crate::chain::{self, Head, Row, link};
 use crate::error::During;
 use crate::journal::{Files, Intent};
 use crate::open::Directory;
-use crate::statement::Statement as _;
-use crate::writer::Tx;
+use crate::writer::{APART, Tx};
 
 /// Records read at once.
 const PAGE: i64 = 1_000;
@@ -53,7 +52,7 @@ pub(crate) async fn recover(tx: &mut Tx, files: &mut Files) -> Result<i64, Store
 }
 
 async fn recover_from(tx: &mut Tx, files: &Files) -> Result<i64, StoreError> {
-    let (mut open, mut last) = open_intents(&mut tx.connection).await?;
+    let (mut open, mut last) = open_intents(&mut tx.connection, tx.node).await?;
     let mut rows = Vec::new();
     for (number, record) in files.left()? {
         // What was stored and not yet removed from the journal is known by its number.
@@ -87,20 +86,24 @@ fn read_event(record: &str) -> Result<AuditEvent, StoreError> {
 
 /// Intents without outcome, by number, and the highest number of any intent.
 async fn open_intents(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
+    node: i64,
 ) -> Result<(BTreeMap<i64, String>, i64), StoreError> {
     let (mut after, mut last): (i64, i64) =
-        sqlx::query_as("SELECT closed_through, last_intent FROM audit_state")
+        db::query_as("SELECT closed_through, last_intent FROM audit_state WHERE node = $1")
+            .bind(node)
             .fetch_one(&mut *connection)
             .await
             .during("reading the audit's mark")?;
     let mut open = BTreeMap::new();
     loop {
-        let rows: Vec<(i64, Option<i64>, String, String)> = sqlx::query_as(
-            "SELECT seq, intent, outcome, record FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2",
+        let rows: Vec<(i64, Option<i64>, String, String)> = db::query_as(
+            "SELECT seq, intent, outcome, record FROM audit \
+             WHERE node = $3 AND seq > $1 ORDER BY seq LIMIT $2",
         )
         .bind(after)
         .bind(PAGE)
+        .bind(node)
         .fetch_all(&mut *connection)
         .await
         .during("reading open intents")?;
@@ -125,61 +128,75 @@ async fn open_intents(
 
 async fn store_recovered(tx: &mut Tx, rows: &[Row], last: i64) -> Result<(), StoreError> {
     let doing = "closing open intents";
-    sqlx::query("BEGIN IMMEDIATE")
-        .run(&mut tx.connection, doing)
-        .await?;
-    chain::insert(&mut tx.connection, rows).await?;
-    sqlx::query("UPDATE audit_state SET closed_through = $1, last_intent = $2")
+    db::query(APART).run(&mut tx.connection, doing).await?;
+    chain::insert(&mut tx.connection, tx.node, rows).await?;
+    db::query(MARK)
         .bind(tx.head.seq)
         .bind(last)
+        .bind(tx.node)
         .run(&mut tx.connection, doing)
         .await?;
-    sqlx::query("COMMIT").run(&mut tx.connection, doing).await
+    db::query("COMMIT").run(&mut tx.connection, doing).await
 }
 
-/// Records after a number.
-pub(crate) const ALL: &str = "SELECT seq, intent, record, hash FROM audit \
-     WHERE seq > $1 ORDER BY seq LIMIT $2";
-/// Records of one account after a number.
-pub(crate) const OF_ACCOUNT: &str = "SELECT seq, intent, record, hash FROM audit \
-     WHERE account = $3 AND seq > $1 ORDER BY seq LIMIT $2";
-/// Records of one kind other than `file` after a number.
-pub(crate) const OF_KIND: &str = "SELECT seq, intent, record, hash FROM audit \
-     WHERE kind = $3 AND kind <> 'file' AND seq > $1 ORDER BY seq LIMIT $2";
-/// Records of the kind `file` after a number.
-const OF_FILES: &str = "SELECT seq, intent, record, hash FROM audit \
-     WHERE kind = $3 AND seq > $1 ORDER BY seq LIMIT $2";
-/// Records of one kind and one account after a number.
-const OF_BOTH: &str = "SELECT seq, intent, record, hash FROM audit \
-     WHERE account = $3 AND kind = $4 AND seq > $1 ORDER BY seq LIMIT $2";
+/// Moves a node's mark.
+pub(crate) const MARK: &str =
+    "UPDATE audit_state SET closed_through = $1, last_intent = $2 WHERE node = $3";
 
-type Fields = (i64, Option<i64>, String, Vec<u8>);
+/// Records after a place, in the order of all nodes; SQLite has one, and its order is the chain's.
+macro_rules! list {
+    ($rest:literal) => {
+        Sql::either(
+            concat!(
+                "SELECT seq, node, seq, intent, record, hash FROM audit WHERE ",
+                $rest,
+                " seq > $1 ORDER BY seq LIMIT $2"
+            ),
+            concat!(
+                "SELECT place, node, seq, intent, record, hash FROM audit WHERE ",
+                $rest,
+                " place > $1 ORDER BY place LIMIT $2"
+            ),
+        )
+    };
+}
+
+/// All records.
+pub(crate) const ALL: Sql = list!("");
+/// Records of one account.
+pub(crate) const OF_ACCOUNT: Sql = list!("account = $3 AND");
+/// Records of one kind other than `file`.
+pub(crate) const OF_KIND: Sql = list!("kind = $3 AND kind <> 'file' AND");
+/// Records of the kind `file`.
+const OF_FILES: Sql = list!("kind = $3 AND");
+/// Records of one kind and one account.
+const OF_BOTH: Sql = list!("account = $3 AND kind = $4 AND");
+
+type Fields = (i64, i64, i64, Option<i64>, String, Vec<u8>);
 
 /// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL}`. Each record is the
-/// event with its number `id`, the number `intent` that an intent and its outcome share (or null)
+/// event with its place `id`, its node's number `node`, its number `seq` in the chain of that node,
+/// the number `intent` that an intent and its outcome share (or null)
 /// and its `hash` in hexadecimal; `at` is RFC 3339. `next` is what to give as `after` for the rest.
 pub(crate) async fn list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: i64,
     limit: i64,
     kind: Option<&str>,
     account: Option<i64>,
 ) -> Result<Value, StoreError> {
     let query = match (kind, account) {
-        (None, None) => sqlx::query_as(ALL).bind(after).bind(limit + 1),
-        (None, Some(account)) => sqlx::query_as(OF_ACCOUNT)
+        (None, None) => db::query_as(ALL).bind(after).bind(limit + 1),
+        (None, Some(account)) => db::query_as(OF_ACCOUNT)
             .bind(after)
             .bind(limit + 1)
             .bind(account),
-        (Some("file"), None) => sqlx::query_as(OF_FILES)
+        (Some("file"), None) => db::query_as(OF_FILES)
             .bind(after)
             .bind(limit + 1)
             .bind("file"),
-        (Some(kind), None) => sqlx::query_as(OF_KIND)
-            .bind(after)
-            .bind(limit + 1)
-            .bind(kind),
-        (Some(kind), Some(account)) => sqlx::query_as(OF_BOTH)
+        (Some(kind), None) => db::query_as(OF_KIND).bind(after).bind(limit + 1).bind(kind),
+        (Some(kind), Some(account)) => db::query_as(OF_BOTH)
             .bind(after)
             .bind(limit + 1)
             .bind(account)
@@ -198,11 +215,13 @@ pub(crate) async fn list(
     Ok(json!({ "records": records?, "next": next, "more": more }))
 }
 
-fn shown((seq, intent, record, hash): Fields) -> Result<Value, StoreError> {
+fn shown((place, node, seq, intent, record, hash): Fields) -> Result<Value, StoreError> {
     let event: AuditEvent = serde_json::from_str(&record).during("reading an audit record")?;
     let mut value = serde_json::to_value(&event).during("showing an audit record")?;
     if let Value::Object(members) = &mut value {
-        members.insert("id".to_owned(), json!(seq));
+        members.insert("id".to_owned(), json!(place));
+        members.insert("node".to_owned(), json!(node));
+        members.insert("seq".to_owned(), json!(seq));
         members.insert("intent".to_owned(), json!(intent));
         members.insert("at".to_owned(), json!(rfc3339(event.at)));
         members.insert("hash".to_owned(), json!(hex(&hash)));
@@ -220,42 +239,66 @@ struct Broken {
     says: String,
 }
 
-/// Checks the whole chain: `{"ok", "records", "first_bad", "head", "says"}`. `first_bad` is the
-/// number of the first record that does not fit, or null; `head` the newest record's hash.
-pub(crate) async fn verify(connection: &mut SqliteConnection) -> Result<Value, StoreError> {
+/// Checks the chain of every node: `{"ok", "records", "first_bad", "head", "says", "chains"}`.
+/// `first_bad` is the number of the first record that does not fit, or null; `head` the newest
+/// record's hash. `chains` says the same of each node, with its `node` and `label`; what stands
+/// before it is of the first chain that is broken, else of the first, and counts all records.
+pub(crate) async fn verify(connection: &mut Connection) -> Result<Value, StoreError> {
+    let nodes: Vec<(i64, String, i64)> = db::query_as(
+        "SELECT n.id, n.label, s.closed_through FROM nodes n JOIN audit_state s ON s.node = n.id \
+         ORDER BY n.id",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .during("reading the audit's marks")?;
+    let mut chains = Vec::with_capacity(nodes.len());
+    let mut records = 0;
+    for (node, label, closed) in nodes {
+        let (head, broken) = verify_node(connection, node, closed).await?;
+        records += head.seq;
+        chains.push(json!({
+            "node": node,
+            "label": label,
+            "ok": broken.is_none(),
+            "records": head.seq,
+            "first_bad": broken.as_ref().map(|broken| broken.seq),
+            "head": hex(&head.hash),
+            "says": broken.map_or_else(|| SOUND.to_owned(), |broken| broken.says),
+        }));
+    }
+    let broken = chains.iter().find(|chain| chain["ok"] == false);
+    let mut whole = broken.or(chains.first()).cloned().unwrap_or_default();
+    if let Value::Object(members) = &mut whole {
+        members.insert("records".to_owned(), json!(records));
+        members.insert("chains".to_owned(), json!(chains));
+    }
+    Ok(whole)
+}
+
+const SOUND: &str = "every record follows from the one before it; records removed from the end, or \
+                     a whole new chain, cannot be seen without a head that was kept elsewhere";
+
+/// Follows the chain of one node, whose intents up to `closed` had their outcomes.
+async fn verify_node(
+    connection: &mut Connection,
+    node: i64,
+    closed: i64,
+) -> Result<(Head, Option<Broken>), StoreError> {
     let mut head = Head::GENESIS;
-    let closed: i64 = sqlx::query_scalar("SELECT closed_through FROM audit_state")
-        .fetch_one(&mut *connection)
-        .await
-        .during("reading the audit's mark")?;
-    let broken = loop {
-        let rows = page(connection, head.seq).await?;
+    loop {
+        let rows = page(connection, node, head.seq).await?;
         if rows.is_empty() {
-            break None;
+            break;
         }
         if let Some(broken) = rows.iter().find_map(|row| step(&mut head, row).err()) {
-            break Some(broken);
+            return Ok((head, Some(broken)));
         }
-    };
-    let broken = broken.or_else(|| {
-        (head.seq < closed).then(|| Broken {
-            seq: head.seq + 1,
-            says: format!("records {} to {closed} at least were removed", head.seq + 1),
-        })
+    }
+    let cut_short = (head.seq < closed).then(|| Broken {
+        seq: head.seq + 1,
+        says: format!("records {} to {closed} at least were removed", head.seq + 1),
     });
-    let says = match &broken {
-        Some(broken) => broken.says.clone(),
-        None => "every record follows from the one before it; records removed from the end, or a \
-                 whole new chain, cannot be seen without a head that was kept elsewhere"
-            .to_owned(),
-    };
-    Ok(json!({
-        "ok": broken.is_none(),
-        "records": head.seq,
-        "first_bad": broken.map(|broken| broken.seq),
-        "head": hex(&head.hash),
-        "says": says,
-    }))
+    Ok((head, cut_short))
 }
 
 type Checked = (
@@ -268,13 +311,18 @@ type Checked = (
     Vec<u8>,
 );
 
-async fn page(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Checked>, StoreError> {
-    sqlx::query_as(
+async fn page(
+    connection: &mut Connection,
+    node: i64,
+    after: i64,
+) -> Result<Vec<Checked>, StoreError> {
+    db::query_as(
         "SELECT seq, intent, kind, outcome, account, record, hash FROM audit \
-         WHERE seq > $1 ORDER BY seq LIMIT $2",
+         WHERE node = $3 AND seq > $1 ORDER BY seq LIMIT $2",
     )
     .bind(after)
     .bind(PAGE)
+    .bind(node)
     .fetch_all(connection)
     .await
     .during("verifying the audit")

@@ -6,10 +6,10 @@
 
 use portcullis_authn::StoreError;
 use portcullis_model::{AccountId, GroupId, VirtualPath};
-use sqlx::{FromRow, Row, SqliteConnection};
 
+use crate::db::{self, Connection, Output, Row};
 use crate::error::During;
-use crate::statement::{Statement as _, paths, rows_below};
+use crate::statement::{paths, rows_below};
 use crate::subjects::{self, Named};
 
 /// A block as it is stored.
@@ -24,12 +24,9 @@ pub(crate) struct Stored {
 
 type Fields = (i64, String, String, Option<String>);
 
-impl<'r, R: Row> FromRow<'r, R> for Stored
-where
-    Fields: FromRow<'r, R>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let (id, folder, subject, frozen) = Fields::from_row(row)?;
+impl Output for Stored {
+    fn read(row: Row) -> Result<Self, sqlx::Error> {
+        let (id, folder, subject, frozen) = Fields::read(row)?;
         Ok(Stored {
             id,
             folder,
@@ -59,11 +56,11 @@ pub(crate) const OF_ACCOUNT: &str = "\
 
 /// The folders of the blocks that name an account, at most `limit`.
 pub(crate) async fn of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     limit: i64,
 ) -> Result<Vec<VirtualPath>, StoreError> {
-    let rows: Vec<String> = sqlx::query_scalar(OF_ACCOUNT)
+    let rows: Vec<String> = db::query_scalar(OF_ACCOUNT)
         .bind(account.0)
         .bind(limit)
         .fetch_all(connection)
@@ -74,11 +71,11 @@ pub(crate) async fn of_account(
 
 /// Makes a block; `None` where the same one exists.
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     named: &Named,
 ) -> Result<Option<i64>, StoreError> {
-    let id: Option<i64> = sqlx::query_scalar(
+    let id: Option<i64> = db::query_scalar(
         "INSERT INTO blocks (folder, account, group_id, subject) VALUES ($1, $2, $3, $4) \
          ON CONFLICT DO NOTHING RETURNING id",
     )
@@ -91,7 +88,7 @@ pub(crate) async fn insert(
     .during("making a block")?;
     let Some(id) = id else { return Ok(None) };
     for group in named.list() {
-        sqlx::query("INSERT INTO block_groups (block_id, group_id) VALUES ($1, $2)")
+        db::query("INSERT INTO block_groups (block_id, group_id) VALUES ($1, $2)")
             .bind(id)
             .bind(group.0)
             .run(&mut *connection, "making a block")
@@ -102,10 +99,10 @@ pub(crate) async fn insert(
 
 /// The block with this id.
 pub(crate) async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
 ) -> Result<Option<Stored>, StoreError> {
-    sqlx::query_as("SELECT id, folder, subject, frozen FROM blocks WHERE id = $1")
+    db::query_as("SELECT id, folder, subject, frozen FROM blocks WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
         .await
@@ -114,16 +111,16 @@ pub(crate) async fn by_id(
 
 /// Removes a block. Answers the accounts that it named one by one because its group was deleted.
 pub(crate) async fn delete(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
 ) -> Result<Vec<AccountId>, StoreError> {
     let members: Vec<i64> =
-        sqlx::query_scalar("SELECT account FROM block_members WHERE block_id = $1")
+        db::query_scalar("SELECT account FROM block_members WHERE block_id = $1")
             .bind(id)
             .fetch_all(&mut *connection)
             .await
             .during("removing a block")?;
-    sqlx::query("DELETE FROM blocks WHERE id = $1")
+    db::query("DELETE FROM blocks WHERE id = $1")
         .bind(id)
         .run(connection, "removing a block")
         .await?;
@@ -132,10 +129,10 @@ pub(crate) async fn delete(
 
 /// Removes the blocks that name an account alone; how many.
 pub(crate) async fn delete_of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<u64, StoreError> {
-    sqlx::query("DELETE FROM blocks WHERE account = $1")
+    db::query("DELETE FROM blocks WHERE account = $1")
         .bind(account.0)
         .count(connection, "removing an account's blocks")
         .await
@@ -144,10 +141,10 @@ pub(crate) async fn delete_of_account(
 /// Freezes the blocks that name a group which is about to be deleted: they go on naming those who
 /// are members now (of all groups of a list). How many.
 pub(crate) async fn freeze_group(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
 ) -> Result<u64, StoreError> {
-    let blocks: Vec<Stored> = sqlx::query_as(
+    let blocks: Vec<Stored> = db::query_as(
         "SELECT id, folder, subject, frozen FROM blocks WHERE group_id = $1 \
          OR id IN (SELECT block_id FROM block_groups WHERE group_id = $1)",
     )
@@ -162,13 +159,13 @@ pub(crate) async fn freeze_group(
 }
 
 async fn freeze(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
     block: &Stored,
 ) -> Result<(), StoreError> {
     let shown = subjects::shown(connection, &block.subject).await?;
     // A block on one group has no list, so that the inner search finds nothing missing.
-    sqlx::query(
+    db::query(
         "INSERT INTO block_members (account, block_id) SELECT m.account, $1 FROM memberships m \
          WHERE m.group_id = $2 AND NOT EXISTS (\
            SELECT 1 FROM block_groups o WHERE o.block_id = $1 AND NOT EXISTS (\
@@ -179,12 +176,13 @@ async fn freeze(
     .bind(group.0)
     .run(&mut *connection, "freezing a block")
     .await?;
-    sqlx::query("DELETE FROM block_groups WHERE block_id = $1")
+    db::query("DELETE FROM block_groups WHERE block_id = $1")
         .bind(block.id)
         .run(&mut *connection, "freezing a block")
         .await?;
-    sqlx::query(
-        "UPDATE blocks SET group_id = NULL, subject = 'f:' || id, frozen = $2 WHERE id = $1",
+    db::query(
+        "UPDATE blocks SET group_id = NULL, subject = 'f:' || CAST(id AS TEXT), frozen = $2 \
+         WHERE id = $1",
     )
     .bind(block.id)
     .bind(shown)
@@ -194,7 +192,7 @@ async fn freeze(
 
 /// Blocks on `folder` and below it, by folder.
 pub(crate) async fn below(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
@@ -205,10 +203,10 @@ pub(crate) async fn below(
 
 /// Blocks that outlived their group, oldest first.
 pub(crate) async fn frozen(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    sqlx::query_as(
+    db::query_as(
         "SELECT id, folder, subject, frozen FROM blocks WHERE frozen IS NOT NULL \
          ORDER BY id LIMIT $1",
     )

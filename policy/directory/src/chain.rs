@@ -3,17 +3,16 @@
 //! Owns what is hashed and in which order. Knows nothing of who asks or when records are stored.
 //! INVARIANT: the head moves by one record at a time, and only as far as rows were committed.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
+use crate::db::{self, Connection, Sql};
 use portcullis_authn::StoreError;
 use portcullis_gate::{AuditEvent, AuditOutcome, IntentId};
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::error::During;
 use crate::journal::Intent;
-use crate::statement::Statement as _;
 
 /// The newest record: its number and its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,17 +121,31 @@ pub(crate) fn link(previous: &[u8; 32], seq: i64, intent: Option<i64>, record: &
 
 /// Rows per statement. Few sizes, so that every statement stays prepared; 64 rows bind 448 values.
 const SIZES: [usize; 5] = [64, 16, 4, 2, 1];
-const COLUMNS: usize = 7;
+const COLUMNS: usize = 8;
 
 /// The statement for each of the sizes.
-static INSERTS: LazyLock<[Arc<str>; SIZES.len()]> = LazyLock::new(|| SIZES.map(insert_text));
+static INSERTS: LazyLock<[Sql; SIZES.len()]> = LazyLock::new(|| {
+    // SQLite would search for numbered places by name, each among all of them.
+    SIZES.map(|rows| {
+        Sql::made(
+            insert_text(rows, |_| "?".to_owned()),
+            insert_text(rows, numbered),
+        )
+    })
+});
 
-fn insert_text(rows: usize) -> Arc<str> {
-    // Numbered places would be searched for by name, each among all of them.
-    let places = ["?"; COLUMNS].join(", ");
-    let rows = vec![format!("({places})"); rows].join(", ");
-    let columns = "seq, intent, kind, outcome, account, record, hash";
-    format!("INSERT INTO audit ({columns}) VALUES {rows}").into()
+fn numbered(place: usize) -> String {
+    format!("${place}")
+}
+
+fn insert_text(rows: usize, place: impl Fn(usize) -> String) -> String {
+    let row = |row: usize| {
+        let places = (1..=COLUMNS).map(|column| place(row * COLUMNS + column));
+        format!("({})", places.collect::<Vec<_>>().join(", "))
+    };
+    let rows: Vec<String> = (0..rows).map(row).collect();
+    let columns = "node, seq, intent, kind, outcome, account, record, hash";
+    format!("INSERT INTO audit ({columns}) VALUES {}", rows.join(", "))
 }
 
 /// Whether this many rows go into one statement, which then is a transaction of its own.
@@ -140,9 +153,10 @@ pub(crate) fn fits_one_statement(rows: usize) -> bool {
     SIZES.contains(&rows)
 }
 
-/// Stores rows in as few statements as the prepared sizes allow.
+/// Stores rows of a node in as few statements as the prepared sizes allow.
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
+    node: i64,
     rows: &[Row],
 ) -> Result<(), StoreError> {
     let mut rest = rows;
@@ -152,9 +166,10 @@ pub(crate) async fn insert(
         .find(|(size, _)| **size <= rest.len())
     {
         let (now, later) = rest.split_at(*size);
-        let mut query = sqlx::query(AssertSqlSafe(text.clone()));
+        let mut query = db::query(text.clone());
         for row in now {
             query = query
+                .bind(node)
                 .bind(row.seq)
                 .bind(row.intent)
                 .bind(row.kind)
@@ -169,10 +184,11 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// The newest record in the database.
-pub(crate) async fn load_head(connection: &mut SqliteConnection) -> Result<Head, StoreError> {
+/// The newest record of a node in the database.
+pub(crate) async fn load_head(connection: &mut Connection, node: i64) -> Result<Head, StoreError> {
     let newest: Option<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1")
+        db::query_as("SELECT seq, hash FROM audit WHERE node = $1 ORDER BY seq DESC LIMIT 1")
+            .bind(node)
             .fetch_optional(connection)
             .await
             .during("reading the audit's newest record")?;

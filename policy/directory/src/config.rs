@@ -5,10 +5,70 @@ use std::sync::Arc;
 
 use portcullis_authn::{Clock, StoreError, SystemClock};
 
+use crate::server::Server;
+
+/// Where accounts, policy and the audit are kept.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum Database {
+    /// In a file of SQLite.
+    #[default]
+    Embedded,
+    /// In PostgreSQL, at `postgres://USER@HOST:PORT/DATABASE`. May hold a password: never shown.
+    Server(String),
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Database::Embedded => "Embedded",
+            Database::Server(_) => "Server",
+        })
+    }
+}
+
+impl std::str::FromStr for Database {
+    type Err = DirectoryError;
+
+    /// `embedded`, or the address of a server.
+    fn from_str(text: &str) -> Result<Self, DirectoryError> {
+        if text == "embedded" {
+            return Ok(Database::Embedded);
+        }
+        Server::parse(text).map(|_| Database::Server(text.to_owned()))
+    }
+}
+
+/// Which gateway this is, of those that share a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeName {
+    /// Made by chance and kept in the data folder, so that it is never that of another.
+    pub key: String,
+    /// For people: the host's name and the data folder.
+    pub label: String,
+}
+
+impl Default for NodeName {
+    /// The one node of an embedded database.
+    fn default() -> Self {
+        NodeName {
+            key: "local".to_owned(),
+            label: "local".to_owned(),
+        }
+    }
+}
+
 /// Settings of the directory.
 #[derive(Clone)]
 pub struct DirectoryConfig {
-    /// The database file; made with mode 0600 where it does not exist. Its folder must exist.
+    /// Which database.
+    pub database: Database,
+    /// Made with the site's key: the database remembers it, and refuses who comes with another.
+    /// `None` does not ask.
+    pub key_check: Option<[u8; 32]>,
+    /// Which node. With an embedded database always the default.
+    pub node: NodeName,
+    /// The database file; made with mode 0600 where it does not exist. Its folder must exist. With
+    /// a server only the journal of intents lies there, under this name with other endings.
     pub path: PathBuf,
     /// Connections that read, 1 to 64. Default 4.
     pub readers: u32,
@@ -29,6 +89,9 @@ impl DirectoryConfig {
     /// The defaults for a database file.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         DirectoryConfig {
+            database: Database::Embedded,
+            key_check: None,
+            node: NodeName::default(),
             path: path.into(),
             readers: 4,
             audit_queue: 65_536,
@@ -67,6 +130,19 @@ pub enum DirectoryError {
          made by a development version, or altered by hand"
     )]
     ForeignSchema(i64),
+    /// The address of the server cannot be read. It is not repeated: it may hold a password.
+    #[error(
+        "the database's address is not of the form postgres://USER@HOST:PORT/DATABASE; special \
+         characters in names are written as %XX"
+    )]
+    Address,
+    /// The site's key is not that of the database.
+    #[error(
+        "the key of this data folder (site.key) is not the one that the database's secrets are \
+         sealed with; copy site.key from the data folder of a gateway that works with it, or from \
+         a backup"
+    )]
+    OtherKey,
     /// The database reported an error.
     #[error(transparent)]
     Store(#[from] StoreError),

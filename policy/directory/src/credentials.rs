@@ -6,16 +6,16 @@
 
 use std::time::SystemTime;
 
+use crate::db::{self, Connection};
 use portcullis_authn::{
     Invitation, ProvenCredential, PublicKey, SecretText, StoreError, StoredKey, StoredPassword,
     StoredTotp,
 };
 use portcullis_model::{AccountId, CredentialId};
-use sqlx::SqliteConnection;
 
 use crate::error::During;
 use crate::openssh::OpensshKey;
-use crate::statement::Statement as _;
+
 use crate::times::{from_millis, millis};
 use crate::writer::Tx;
 
@@ -45,11 +45,11 @@ pub(crate) const VERSION: &str = "SELECT version FROM credentials WHERE id = $1 
 
 /// Whether the credential stands at the version that was proven (rule C2).
 pub(crate) async fn stands(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     proven: ProvenCredential,
 ) -> Result<bool, StoreError> {
-    let version: Option<i64> = sqlx::query_scalar(VERSION)
+    let version: Option<i64> = db::query_scalar(VERSION)
         .bind(proven.id.0)
         .bind(account.0)
         .fetch_optional(connection)
@@ -82,10 +82,10 @@ fn proven(id: i64, version: i64) -> ProvenCredential {
 
 /// The account's password.
 pub(crate) async fn password(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<Option<StoredPassword>, StoreError> {
-    let row: Option<(i64, i64, String)> = sqlx::query_as(PASSWORD)
+    let row: Option<(i64, i64, String)> = db::query_as(PASSWORD)
         .bind(account.0)
         .fetch_optional(connection)
         .await
@@ -98,10 +98,10 @@ pub(crate) async fn password(
 
 /// The account's keys.
 pub(crate) async fn keys(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<Vec<StoredKey>, StoreError> {
-    let rows: Vec<(i64, i64, String, Vec<u8>, bool)> = sqlx::query_as(KEYS)
+    let rows: Vec<(i64, i64, String, Vec<u8>, bool)> = db::query_as(KEYS)
         .bind(account.0)
         .bind(MOST_KEYS)
         .fetch_all(connection)
@@ -117,10 +117,10 @@ pub(crate) async fn keys(
 
 /// The account's one-time-code secret.
 pub(crate) async fn totp(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<Option<StoredTotp>, StoreError> {
-    let row: Option<(i64, i64, Vec<u8>, i64)> = sqlx::query_as(TOTP)
+    let row: Option<(i64, i64, Vec<u8>, i64)> = db::query_as(TOTP)
         .bind(account.0)
         .fetch_optional(connection)
         .await
@@ -134,10 +134,10 @@ pub(crate) async fn totp(
 
 /// The account's invitation, open or ended.
 pub(crate) async fn invitation(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<Option<Invitation>, StoreError> {
-    let row: Option<(i64, Vec<u8>, i64)> = sqlx::query_as(INVITATION)
+    let row: Option<(i64, Vec<u8>, i64)> = db::query_as(INVITATION)
         .bind(account.0)
         .fetch_optional(connection)
         .await
@@ -151,12 +151,12 @@ pub(crate) async fn invitation(
 
 /// Removes the account's password or one-time-code secret; answers its id.
 pub(crate) async fn remove_single(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     kind: Kind,
 ) -> Result<Option<CredentialId>, StoreError> {
     let id: Option<i64> =
-        sqlx::query_scalar("DELETE FROM credentials WHERE account = $1 AND kind = $2 RETURNING id")
+        db::query_scalar("DELETE FROM credentials WHERE account = $1 AND kind = $2 RETURNING id")
             .bind(account.0)
             .bind(kind.text())
             .fetch_optional(connection)
@@ -172,7 +172,7 @@ async fn insert(
     version: i64,
 ) -> Result<CredentialId, StoreError> {
     let made = millis(tx.clock.now());
-    let id = sqlx::query_scalar(
+    let id = db::query_scalar(
         "INSERT INTO credentials (account, kind, version, made) VALUES ($1, $2, $3, $4) \
          RETURNING id",
     )
@@ -194,7 +194,7 @@ pub(crate) async fn set_password(
 ) -> Result<Option<CredentialId>, StoreError> {
     let old = remove_single(&mut tx.connection, account, Kind::Password).await?;
     let id = insert(tx, account, Kind::Password, version).await?;
-    sqlx::query("INSERT INTO passwords (credential, hash) VALUES ($1, $2)")
+    db::query("INSERT INTO passwords (credential, hash) VALUES ($1, $2)")
         .bind(id.0)
         .bind(hash)
         .run(&mut tx.connection, "setting a password")
@@ -213,7 +213,7 @@ pub(crate) async fn set_totp(
 ) -> Result<Option<CredentialId>, StoreError> {
     let old = remove_single(&mut tx.connection, account, Kind::Totp).await?;
     let id = insert(tx, account, Kind::Totp, version).await?;
-    sqlx::query("INSERT INTO totp (credential, sealed, last_step) VALUES ($1, $2, $3)")
+    db::query("INSERT INTO totp (credential, sealed, last_step) VALUES ($1, $2, $3)")
         .bind(id.0)
         .bind(sealed)
         .bind(last_step)
@@ -225,11 +225,11 @@ pub(crate) async fn set_totp(
 /// Spends a code: whether it was still unspent (rule F3). One conditional statement, so that of any
 /// number of logins at once only one gets it.
 pub(crate) async fn spend(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     totp: CredentialId,
     step: i64,
 ) -> Result<bool, StoreError> {
-    sqlx::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
+    db::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
         .bind(step)
         .bind(totp.0)
         .changed(connection, "spending a one-time code")
@@ -238,10 +238,10 @@ pub(crate) async fn spend(
 
 /// How many keys the account has.
 pub(crate) async fn key_count(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT count(*) FROM credentials WHERE account = $1 AND kind = 'key'")
+    db::query_scalar("SELECT count(*) FROM credentials WHERE account = $1 AND kind = 'key'")
         .bind(account.0)
         .fetch_one(connection)
         .await
@@ -257,7 +257,7 @@ pub(crate) async fn add_key(
     vouched: bool,
 ) -> Result<CredentialId, StoreError> {
     let id = insert(tx, account, Kind::Key, version).await?;
-    sqlx::query(
+    db::query(
         "INSERT INTO ssh_keys (credential, account, fingerprint, algorithm, blob, comment, \
          vouched) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -275,27 +275,26 @@ pub(crate) async fn add_key(
 
 /// The account's key with this fingerprint.
 pub(crate) async fn key_by_fingerprint(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     fingerprint: &str,
 ) -> Result<Option<CredentialId>, StoreError> {
-    let id: Option<i64> = sqlx::query_scalar(
-        "SELECT credential FROM ssh_keys WHERE account = $1 AND fingerprint = $2",
-    )
-    .bind(account.0)
-    .bind(fingerprint)
-    .fetch_optional(connection)
-    .await
-    .during("reading a key")?;
+    let id: Option<i64> =
+        db::query_scalar("SELECT credential FROM ssh_keys WHERE account = $1 AND fingerprint = $2")
+            .bind(account.0)
+            .bind(fingerprint)
+            .fetch_optional(connection)
+            .await
+            .during("reading a key")?;
     Ok(id.map(CredentialId))
 }
 
 /// Removes one credential.
 pub(crate) async fn remove(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: CredentialId,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM credentials WHERE id = $1")
+    db::query("DELETE FROM credentials WHERE id = $1")
         .bind(id.0)
         .run(connection, "removing a credential")
         .await
@@ -313,10 +312,10 @@ pub(crate) struct ShownKey {
 
 /// The account's keys, without their blobs.
 pub(crate) async fn shown_keys(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<Vec<ShownKey>, StoreError> {
-    let rows: Vec<(i64, String, String, String, bool, i64)> = sqlx::query_as(
+    let rows: Vec<(i64, String, String, String, bool, i64)> = db::query_as(
         "SELECT c.id, k.fingerprint, k.algorithm, k.comment, k.vouched, c.made \
          FROM credentials c JOIN ssh_keys k ON k.credential = c.id \
          WHERE c.account = $1 AND c.kind = 'key' ORDER BY c.id LIMIT $2",
@@ -339,16 +338,16 @@ pub(crate) async fn shown_keys(
 
 /// Makes an invitation; an earlier one dies.
 pub(crate) async fn invite(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     token_hash: &[u8],
     expires: SystemTime,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM invitations WHERE account = $1")
+    db::query("DELETE FROM invitations WHERE account = $1")
         .bind(account.0)
         .run(&mut *connection, "removing an earlier invitation")
         .await?;
-    sqlx::query("INSERT INTO invitations (account, token_hash, expires) VALUES ($1, $2, $3)")
+    db::query("INSERT INTO invitations (account, token_hash, expires) VALUES ($1, $2, $3)")
         .bind(account.0)
         .bind(token_hash)
         .bind(millis(expires))
@@ -358,29 +357,28 @@ pub(crate) async fn invite(
 
 /// The row and account of the open invitation with this token.
 pub(crate) async fn invitation_by_token(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     token_hash: &[u8],
     now: i64,
 ) -> Result<Option<(i64, AccountId)>, StoreError> {
-    let row: Option<(i64, i64)> = sqlx::query_as(
-        "SELECT id, account FROM invitations WHERE token_hash = $1 AND expires > $2",
-    )
-    .bind(token_hash)
-    .bind(now)
-    .fetch_optional(connection)
-    .await
-    .during("reading an invitation")?;
+    let row: Option<(i64, i64)> =
+        db::query_as("SELECT id, account FROM invitations WHERE token_hash = $1 AND expires > $2")
+            .bind(token_hash)
+            .bind(now)
+            .fetch_optional(connection)
+            .await
+            .during("reading an invitation")?;
     Ok(row.map(|(id, account)| (id, AccountId(account))))
 }
 
 /// Uses up an invitation; whether it was still open.
 pub(crate) async fn use_up(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     invitation: i64,
     account: AccountId,
     now: i64,
 ) -> Result<bool, StoreError> {
-    sqlx::query("DELETE FROM invitations WHERE id = $1 AND account = $2 AND expires > $3")
+    db::query("DELETE FROM invitations WHERE id = $1 AND account = $2 AND expires > $3")
         .bind(invitation)
         .bind(account.0)
         .bind(now)
@@ -390,12 +388,12 @@ pub(crate) async fn use_up(
 
 /// Replaces a hash by another of the same password, if the password has not changed.
 pub(crate) async fn rehash(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     credential: CredentialId,
     version: i64,
     hash: &str,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    db::query(
         "UPDATE passwords SET hash = $1 WHERE credential = $2 AND EXISTS (\
          SELECT 1 FROM credentials WHERE id = $2 AND version = $3)",
     )

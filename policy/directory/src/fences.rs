@@ -2,32 +2,40 @@
 //!
 //! Owns the `fences` table. INVARIANT: none stands on `/`.
 
+use crate::db::{self, Connection, Sql};
 use portcullis_authn::StoreError;
 use portcullis_model::VirtualPath;
-use sqlx::SqliteConnection;
 
 use crate::error::During;
-use crate::statement::{Statement as _, paths, rows_below};
+use crate::statement::{paths, rows_below};
 
 /// The fences on folders of a JSON list ($1) and strictly below folders of another ($2).
-pub(crate) const CONCERNING: &str = "\
-     SELECT f.folder FROM json_each($1) t CROSS JOIN fences f WHERE f.folder = t.value \
+pub(crate) const CONCERNING: Sql = Sql::either(
+    "SELECT f.folder FROM json_each($1) t CROSS JOIN fences f WHERE f.folder = t.value \
      UNION \
      SELECT f.folder FROM json_each($2) t CROSS JOIN fences f \
       WHERE f.folder > t.value || '/' AND f.folder < t.value || '0' \
-     LIMIT $3";
+     LIMIT $3",
+    "SELECT f.folder FROM json_array_elements_text($1::json) t(value) \
+       JOIN fences f ON f.folder = t.value COLLATE \"C\" \
+     UNION \
+     SELECT f.folder FROM json_array_elements_text($2::json) t(value) \
+       JOIN fences f ON f.folder > (t.value || '/') COLLATE \"C\" \
+        AND f.folder < (t.value || '0') COLLATE \"C\" \
+     LIMIT $3",
+);
 
 /// The fences on the folders `on` and below the folders `tops`, at most `limit`. `/` as a top is
 /// given as the empty text.
 pub(crate) async fn concerning(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     on: &[&str],
     tops: &[&str],
     limit: i64,
 ) -> Result<Vec<VirtualPath>, StoreError> {
     let on = serde_json::to_string(on).during("reading fences")?;
     let tops = serde_json::to_string(tops).during("reading fences")?;
-    let rows: Vec<String> = sqlx::query_scalar(CONCERNING)
+    let rows: Vec<String> = db::query_scalar(CONCERNING)
         .bind(on)
         .bind(tops)
         .bind(limit)
@@ -39,10 +47,10 @@ pub(crate) async fn concerning(
 
 /// Sets a fence; whether there was none.
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
 ) -> Result<bool, StoreError> {
-    sqlx::query("INSERT INTO fences (folder) VALUES ($1) ON CONFLICT DO NOTHING")
+    db::query("INSERT INTO fences (folder) VALUES ($1) ON CONFLICT DO NOTHING")
         .bind(folder.as_str())
         .changed(connection, "setting a fence")
         .await
@@ -50,10 +58,10 @@ pub(crate) async fn insert(
 
 /// Removes a fence; whether there was one.
 pub(crate) async fn delete(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
 ) -> Result<bool, StoreError> {
-    sqlx::query("DELETE FROM fences WHERE folder = $1")
+    db::query("DELETE FROM fences WHERE folder = $1")
         .bind(folder.as_str())
         .changed(connection, "removing a fence")
         .await
@@ -61,7 +69,7 @@ pub(crate) async fn delete(
 
 /// Fences on `folder` and below it.
 pub(crate) async fn below(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {

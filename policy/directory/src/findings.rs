@@ -2,9 +2,9 @@
 //!
 //! Owns what counts as one. Dangling folders are found elsewhere, with the storage at hand.
 
+use crate::db::{self, Connection};
 use portcullis_authn::{AccountFactorRule, StoreError};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
 use crate::error::During;
 use crate::{accounts, blocks, query};
@@ -15,7 +15,7 @@ const MOST: i64 = 1_000;
 /// `{"findings": [{"kind", "says", ...}], "more"}`. Kinds: `no_break_glass` and
 /// `no_administrator`; `factor_never` with `user`; `factor_always` with `user`, which is no fault
 /// but an administrator's act; `frozen_block` with `block`.
-pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<Value, StoreError> {
+pub(crate) async fn all(connection: &mut Connection, now: i64) -> Result<Value, StoreError> {
     let mut findings = Vec::new();
     if break_glass(connection, now).await? == 0 {
         findings.push(json!({
@@ -65,8 +65,8 @@ pub(crate) async fn all(connection: &mut SqliteConnection, now: i64) -> Result<V
 }
 
 /// Active break-glass administrators who can log in with two factors (rule P2).
-async fn break_glass(connection: &mut SqliteConnection, now: i64) -> Result<i64, StoreError> {
-    sqlx::query_scalar(
+async fn break_glass(connection: &mut Connection, now: i64) -> Result<i64, StoreError> {
+    db::query_scalar(
         "SELECT count(*) FROM accounts a WHERE a.role = 'administrator' AND a.role <> 'none' \
          AND a.break_glass AND NOT a.local_disabled AND NOT a.provider_disabled \
          AND (a.expires IS NULL OR a.expires > $1) \
@@ -79,17 +79,17 @@ async fn break_glass(connection: &mut SqliteConnection, now: i64) -> Result<i64,
     .during("looking for the break-glass administrator")
 }
 
-async fn administrators(connection: &mut SqliteConnection, now: i64) -> Result<i64, StoreError> {
+async fn administrators(connection: &mut Connection, now: i64) -> Result<i64, StoreError> {
     let nobody = portcullis_model::AccountId(0);
     accounts::other_active_administrators(connection, nobody, now).await
 }
 
 /// The accounts that are excepted from the site's second-factor rule in this way (rule F1).
 async fn with_rule(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     rule: AccountFactorRule,
 ) -> Result<Vec<String>, StoreError> {
-    sqlx::query_scalar(
+    db::query_scalar(
         "SELECT name FROM accounts WHERE factor_rule = $1 ORDER BY name_normal LIMIT $2",
     )
     .bind(accounts::factor_rule_text(rule))

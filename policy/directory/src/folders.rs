@@ -2,10 +2,10 @@
 //!
 //! Owns the `folder_moves` journal and every statement that follows a folder through all tables.
 
+use crate::db::{self, Connection};
 use portcullis_authn::StoreError;
 use portcullis_gate::{Change, FileIdentity, FolderMove, FolderRule};
 use portcullis_model::VirtualPath;
-use sqlx::SqliteConnection;
 
 use crate::error::{During, corrupt};
 use crate::outbox::{self, Touched};
@@ -42,12 +42,12 @@ pub(crate) const RULES: &str = "\
 
 /// The rules on `folder` and below it, of whomever; at most `limit`.
 pub(crate) async fn rules(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     limit: usize,
 ) -> Result<Vec<FolderRule>, StoreError> {
     let (first, end) = below(folder);
-    let rows: Vec<(String, String)> = sqlx::query_as(RULES)
+    let rows: Vec<(String, String)> = db::query_as(RULES)
         .bind(folder.as_str())
         .bind(first)
         .bind(end)
@@ -69,7 +69,7 @@ pub(crate) async fn rules(
 pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, StoreError> {
     let at = millis(tx.clock.now());
     let folder = what.folder;
-    sqlx::query_scalar(
+    db::query_scalar(
         "INSERT INTO folder_moves (from_folder, to_folder, volume, number, born, at) \
          VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
     )
@@ -86,9 +86,9 @@ pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, St
 
 /// Moves that were never ended, oldest first.
 pub(crate) async fn unfinished(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
 ) -> Result<Vec<(i64, FolderMove)>, StoreError> {
-    let rows: Vec<Journalled> = sqlx::query_as(
+    let rows: Vec<Journalled> = db::query_as(
         "SELECT id, from_folder, to_folder, volume, number, born FROM folder_moves \
          ORDER BY id LIMIT $1",
     )
@@ -129,7 +129,7 @@ fn read_move(
 /// Ends a journalled move; if it is done, the rules follow the folder, or go where it was removed.
 /// A row that is gone was ended before.
 pub(crate) async fn end_move(tx: &mut Tx, row: i64, done: bool) -> Result<Change, StoreError> {
-    let row: Option<Journalled> = sqlx::query_as(
+    let row: Option<Journalled> = db::query_as(
         "DELETE FROM folder_moves WHERE id = $1 \
          RETURNING id, from_folder, to_folder, volume, number, born",
     )
@@ -147,18 +147,27 @@ pub(crate) async fn end_move(tx: &mut Tx, row: i64, done: bool) -> Result<Change
     }
 }
 
-/// Rules that stand at the new place already, of a folder that vanished behind the gateway's back,
-/// stay there (rule D3).
-const FOLLOW: [&str; 5] = [
-    "UPDATE OR REPLACE grants SET folder = $4 || substr(folder, $5) \
+/// A rule that stands at the new place already, of a folder that vanished behind the gateway's
+/// back, stays there (rule D3), and is not made twice. `substr` counts characters from 1.
+const FOLLOW: [&str; 8] = [
+    "DELETE FROM grants WHERE (folder = $1 OR (folder >= $2 AND folder < $3)) AND EXISTS (\
+       SELECT 1 FROM grants t WHERE t.folder = $4 || substr(grants.folder, CAST($5 AS INTEGER)) \
+          AND t.subject = grants.subject AND t.level = grants.level \
+          AND t.recursive = grants.recursive)",
+    "DELETE FROM fences WHERE (folder = $1 OR (folder >= $2 AND folder < $3)) AND EXISTS (\
+       SELECT 1 FROM fences t WHERE t.folder = $4 || substr(fences.folder, CAST($5 AS INTEGER)))",
+    "DELETE FROM blocks WHERE (folder = $1 OR (folder >= $2 AND folder < $3)) AND EXISTS (\
+       SELECT 1 FROM blocks t WHERE t.folder = $4 || substr(blocks.folder, CAST($5 AS INTEGER)) \
+          AND t.subject = blocks.subject)",
+    "UPDATE grants SET folder = $4 || substr(folder, CAST($5 AS INTEGER)) \
      WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
-    "UPDATE OR REPLACE fences SET folder = $4 || substr(folder, $5) \
+    "UPDATE fences SET folder = $4 || substr(folder, CAST($5 AS INTEGER)) \
      WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
-    "UPDATE OR REPLACE blocks SET folder = $4 || substr(folder, $5) \
+    "UPDATE blocks SET folder = $4 || substr(folder, CAST($5 AS INTEGER)) \
      WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
-    "UPDATE accounts SET root_view = $4 || substr(root_view, $5) \
+    "UPDATE accounts SET root_view = $4 || substr(root_view, CAST($5 AS INTEGER)) \
      WHERE root_view = $1 OR (root_view >= $2 AND root_view < $3)",
-    "UPDATE accounts SET home = $4 || substr(home, $5) \
+    "UPDATE accounts SET home = $4 || substr(home, CAST($5 AS INTEGER)) \
      WHERE home = $1 OR (home >= $2 AND home < $3)",
 ];
 
@@ -170,11 +179,10 @@ async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<Cha
         ));
     }
     let (first, end) = below(from);
-    // `substr` counts characters from 1.
     let rest = i64::try_from(from.as_str().chars().count()).unwrap_or(i64::MAX - 1) + 1;
     let mut rows = 0;
     for sql in FOLLOW {
-        let done = sqlx::query(sql)
+        let done = db::query(sql)
             .bind(from.as_str())
             .bind(&first)
             .bind(&end)
@@ -201,7 +209,7 @@ async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, StoreError>
     let (first, end) = below(folder);
     let mut rows = 0;
     for sql in FORGET {
-        let done = sqlx::query(sql)
+        let done = db::query(sql)
             .bind(folder.as_str())
             .bind(&first)
             .bind(&end)

@@ -7,10 +7,10 @@ use portcullis_authn::StoreError;
 use portcullis_model::{
     AccessLevel, AccountId, GrantId, GrantSubject, GroupId, GroupName, ViewGrant, VirtualPath,
 };
-use sqlx::{FromRow, Row, SqliteConnection};
 
+use crate::db::{self, Connection, Output, Row};
 use crate::error::{During, corrupt};
-use crate::statement::{Statement as _, rows_below};
+use crate::statement::rows_below;
 use crate::subjects::Named;
 
 /// A grant as it is stored.
@@ -25,12 +25,9 @@ pub(crate) struct Stored {
 
 type Fields = (i64, String, String, bool, String);
 
-impl<'r, R: Row> FromRow<'r, R> for Stored
-where
-    Fields: FromRow<'r, R>,
-{
-    fn from_row(row: &'r R) -> sqlx::Result<Self> {
-        let (id, folder, level, recursive, subject) = Fields::from_row(row)?;
+impl Output for Stored {
+    fn read(row: Row) -> Result<Self, sqlx::Error> {
+        let (id, folder, level, recursive, subject) = Fields::read(row)?;
         Ok(Stored {
             id,
             folder,
@@ -62,12 +59,12 @@ pub(crate) const OF_ACCOUNT: &str = "\
 
 /// The grants that name an account, at most `limit`. `groups` names the groups that it is in.
 pub(crate) async fn of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     groups: &[(GroupId, GroupName)],
     limit: i64,
 ) -> Result<Vec<ViewGrant>, StoreError> {
-    let rows: Vec<(i64, String, String, bool, String, Option<String>)> = sqlx::query_as(OF_ACCOUNT)
+    let rows: Vec<(i64, String, String, bool, String, Option<String>)> = db::query_as(OF_ACCOUNT)
         .bind(account.0)
         .bind(limit)
         .fetch_all(connection)
@@ -103,13 +100,13 @@ fn named(ids: &[GroupId], groups: &[(GroupId, GroupName)]) -> Vec<GroupName> {
 
 /// Makes a grant; `None` where the same one exists.
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     named: &Named,
     level: AccessLevel,
     recursive: bool,
 ) -> Result<Option<GrantId>, StoreError> {
-    let id: Option<i64> = sqlx::query_scalar(
+    let id: Option<i64> = db::query_scalar(
         "INSERT INTO grants (folder, level, recursive, account, group_id, subject) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING id",
     )
@@ -124,7 +121,7 @@ pub(crate) async fn insert(
     .during("making a grant")?;
     let Some(id) = id else { return Ok(None) };
     for group in named.list() {
-        sqlx::query("INSERT INTO grant_groups (grant_id, group_id) VALUES ($1, $2)")
+        db::query("INSERT INTO grant_groups (grant_id, group_id) VALUES ($1, $2)")
             .bind(id)
             .bind(group.0)
             .run(&mut *connection, "making a grant")
@@ -135,10 +132,10 @@ pub(crate) async fn insert(
 
 /// The grant with this id.
 pub(crate) async fn by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
 ) -> Result<Option<Stored>, StoreError> {
-    sqlx::query_as("SELECT id, folder, level, recursive, subject FROM grants WHERE id = $1")
+    db::query_as("SELECT id, folder, level, recursive, subject FROM grants WHERE id = $1")
         .bind(id)
         .fetch_optional(connection)
         .await
@@ -146,8 +143,8 @@ pub(crate) async fn by_id(
 }
 
 /// Removes a grant.
-pub(crate) async fn delete(connection: &mut SqliteConnection, id: i64) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM grants WHERE id = $1")
+pub(crate) async fn delete(connection: &mut Connection, id: i64) -> Result<(), StoreError> {
+    db::query("DELETE FROM grants WHERE id = $1")
         .bind(id)
         .run(connection, "removing a grant")
         .await
@@ -155,10 +152,10 @@ pub(crate) async fn delete(connection: &mut SqliteConnection, id: i64) -> Result
 
 /// Removes the grants that name an account alone; how many.
 pub(crate) async fn delete_of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<u64, StoreError> {
-    sqlx::query("DELETE FROM grants WHERE account = $1")
+    db::query("DELETE FROM grants WHERE account = $1")
         .bind(account.0)
         .count(connection, "removing an account's grants")
         .await
@@ -166,10 +163,10 @@ pub(crate) async fn delete_of_account(
 
 /// Removes the grants that name a group, alone or in a list (rule D6); how many.
 pub(crate) async fn delete_of_group(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
 ) -> Result<u64, StoreError> {
-    sqlx::query(
+    db::query(
         "DELETE FROM grants WHERE group_id = $1 \
          OR id IN (SELECT grant_id FROM grant_groups WHERE group_id = $1)",
     )
@@ -180,7 +177,7 @@ pub(crate) async fn delete_of_group(
 
 /// Grants on `folder` and below it, by folder.
 pub(crate) async fn below(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
@@ -191,11 +188,11 @@ pub(crate) async fn below(
 
 /// Grants that name one subject, by folder.
 pub(crate) async fn of_subject(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     named: &Named,
     limit: i64,
 ) -> Result<Vec<Stored>, StoreError> {
-    sqlx::query_as(
+    db::query_as(
         "SELECT id, folder, level, recursive, subject FROM grants \
          WHERE account = $1 OR group_id = $2 ORDER BY folder, id LIMIT $3",
     )

@@ -2,13 +2,12 @@
 //!
 //! Owns the `groups` and `memberships` tables.
 
+use crate::db::{self, Connection};
 use portcullis_authn::StoreError;
 use portcullis_model::{AccountId, GroupId, GroupName, ProtocolSet};
-use sqlx::SqliteConnection;
 
 use crate::accounts::protocols_from;
 use crate::error::{During, corrupt};
-use crate::statement::Statement as _;
 
 /// One group.
 #[derive(Debug, Clone)]
@@ -37,11 +36,11 @@ pub(crate) const OF_ACCOUNT: &str = "SELECT g.id, g.name, g.protocols, g.version
 
 /// The groups of an account, at most `limit`.
 pub(crate) async fn of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     limit: i64,
 ) -> Result<Vec<Group>, StoreError> {
-    let rows: Vec<Fields> = sqlx::query_as(OF_ACCOUNT)
+    let rows: Vec<Fields> = db::query_as(OF_ACCOUNT)
         .bind(account.0)
         .bind(limit)
         .fetch_all(connection)
@@ -52,11 +51,11 @@ pub(crate) async fn of_account(
 
 /// The group with this name.
 pub(crate) async fn by_name(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &GroupName,
 ) -> Result<Option<Group>, StoreError> {
     let row: Option<Fields> =
-        sqlx::query_as("SELECT id, name, protocols, version FROM groups WHERE name = $1")
+        db::query_as("SELECT id, name, protocols, version FROM groups WHERE name = $1")
             .bind(name.as_str())
             .fetch_optional(connection)
             .await
@@ -66,11 +65,11 @@ pub(crate) async fn by_name(
 
 /// Groups by name after `after`.
 pub(crate) async fn page(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: &str,
     limit: i64,
 ) -> Result<Vec<Group>, StoreError> {
-    let rows: Vec<Fields> = sqlx::query_as(
+    let rows: Vec<Fields> = db::query_as(
         "SELECT id, name, protocols, version FROM groups WHERE name > $1 ORDER BY name LIMIT $2",
     )
     .bind(after)
@@ -83,12 +82,12 @@ pub(crate) async fn page(
 
 /// Names of a group's members, by normalised name after `after`.
 pub(crate) async fn members(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
     after: &str,
     limit: i64,
 ) -> Result<Vec<String>, StoreError> {
-    sqlx::query_scalar(
+    db::query_scalar(
         "SELECT a.name FROM memberships m JOIN accounts a ON a.id = m.account \
          WHERE m.group_id = $1 AND a.name_normal > $2 ORDER BY a.name_normal LIMIT $3",
     )
@@ -102,11 +101,11 @@ pub(crate) async fn members(
 
 /// How many members a group has, counted up to `most`.
 pub(crate) async fn member_count(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
     most: i64,
 ) -> Result<i64, StoreError> {
-    sqlx::query_scalar(
+    db::query_scalar(
         "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE group_id = $1 LIMIT $2) AS counted",
     )
     .bind(group.0)
@@ -118,13 +117,13 @@ pub(crate) async fn member_count(
 
 /// Makes a group whose name is free.
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     version: i64,
     name: &GroupName,
     provider: Option<i64>,
     protocols: ProtocolSet,
 ) -> Result<GroupId, StoreError> {
-    let id = sqlx::query_scalar(
+    let id = db::query_scalar(
         "INSERT INTO groups (name, provider_id, protocols, version) VALUES ($1, $2, $3, $4) \
          RETURNING id",
     )
@@ -139,11 +138,11 @@ pub(crate) async fn insert(
 
 /// Sets a group's protocols.
 pub(crate) async fn set_protocols(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
     protocols: ProtocolSet,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE groups SET protocols = $1 WHERE id = $2")
+    db::query("UPDATE groups SET protocols = $1 WHERE id = $2")
         .bind(i64::from(protocols.bits()))
         .bind(group.0)
         .run(connection, "changing a group")
@@ -151,11 +150,8 @@ pub(crate) async fn set_protocols(
 }
 
 /// Removes a group that no list of a grant or block names any more.
-pub(crate) async fn delete(
-    connection: &mut SqliteConnection,
-    group: GroupId,
-) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM groups WHERE id = $1")
+pub(crate) async fn delete(connection: &mut Connection, group: GroupId) -> Result<(), StoreError> {
+    db::query("DELETE FROM groups WHERE id = $1")
         .bind(group.0)
         .run(connection, "deleting a group")
         .await
@@ -163,26 +159,24 @@ pub(crate) async fn delete(
 
 /// Makes an account a member; whether it was none before.
 pub(crate) async fn join(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
     account: AccountId,
 ) -> Result<bool, StoreError> {
-    sqlx::query(
-        "INSERT INTO memberships (account, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-    )
-    .bind(account.0)
-    .bind(group.0)
-    .changed(connection, "making a membership")
-    .await
+    db::query("INSERT INTO memberships (account, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(account.0)
+        .bind(group.0)
+        .changed(connection, "making a membership")
+        .await
 }
 
 /// Ends a membership; whether there was one.
 pub(crate) async fn leave(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
     account: AccountId,
 ) -> Result<bool, StoreError> {
-    sqlx::query("DELETE FROM memberships WHERE account = $1 AND group_id = $2")
+    db::query("DELETE FROM memberships WHERE account = $1 AND group_id = $2")
         .bind(account.0)
         .bind(group.0)
         .changed(connection, "ending a membership")
@@ -191,10 +185,10 @@ pub(crate) async fn leave(
 
 /// The name of a group; its number where it is gone.
 pub(crate) async fn name(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     group: GroupId,
 ) -> Result<String, StoreError> {
-    let name = sqlx::query_scalar("SELECT name FROM groups WHERE id = $1")
+    let name = db::query_scalar("SELECT name FROM groups WHERE id = $1")
         .bind(group.0)
         .fetch_optional(connection)
         .await
@@ -207,10 +201,10 @@ pub(crate) const MOST_OF_ACCOUNT: i64 = 10_000;
 
 /// How many groups an account is in.
 pub(crate) async fn count_of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT count(*) FROM memberships WHERE account = $1")
+    db::query_scalar("SELECT count(*) FROM memberships WHERE account = $1")
         .bind(account.0)
         .fetch_one(connection)
         .await

@@ -7,20 +7,25 @@ use std::time::Duration;
 
 use portcullis_authn::{Clock, StoreError};
 use rustix::fs::{Mode, OFlags};
+use sqlx::postgres::PgPool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Sqlite, SqlitePool};
+use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
 use crate::checkpoints::Checkpoints;
+use crate::config::Database;
+use crate::db::{self, Connection, in_time};
 use crate::error::During;
 use crate::journal::{Files, Journal};
+use crate::nodes::{self, Nodes};
+use crate::server::Server;
 use crate::space::Room;
 use crate::writer::{Beginning, Tx, Writer};
 use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
 
 /// How long a connection waits for another process' lock, before it fails.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// Pages of 4 KiB in the write-ahead log at which the writer moves them itself. It hardly ever
 /// comes to that: see [`Checkpoints`].
 const CHECKPOINT_PAGES: &str = "16000";
@@ -30,11 +35,29 @@ const LOG_BYTES: &str = "67108864";
 /// The directory. One per process; shared. [`close`](Directory::close) it before the process ends,
 /// so that queued audit records are stored.
 pub struct Directory {
-    pub(crate) readers: SqlitePool,
+    readers: Readers,
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
     task: Mutex<Option<JoinHandle<()>>>,
-    checkpoints: Checkpoints,
+    /// The others that share the database; the embedded one is never shared.
+    pub(crate) nodes: Option<Nodes>,
+    /// Only the embedded database wants them.
+    checkpoints: Option<Checkpoints>,
+}
+
+/// Connections that read.
+enum Readers {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// What a database is opened to: a connection to write with, and those that read.
+struct Opened {
+    connection: Connection,
+    readers: Readers,
+    /// Moves SQLite's log.
+    mover: Option<SqliteConnection>,
+    server: Option<Server>,
 }
 
 impl std::fmt::Debug for Directory {
@@ -50,28 +73,25 @@ impl Directory {
     /// # Errors
     /// See [`DirectoryError`].
     pub async fn open(config: DirectoryConfig) -> Result<Self, DirectoryError> {
-        make_private(&config.path)?;
-        let options = options(&config);
-        let mut connection = options.connect().await.during("opening the database")?;
-        schema::migrate(&mut connection).await?;
-        let head = chain::load_head(&mut connection).await?;
+        let mut opened = match &config.database {
+            Database::Embedded => embedded(&config).await?,
+            Database::Server(url) => served(&config, url).await?,
+        };
+        if let Some(check) = &config.key_check {
+            check_key(&mut opened.connection, check).await?;
+        }
+        let node = nodes::enter(&mut opened.connection, &config.node).await?;
+        nodes::alone(&mut opened.connection, node).await?;
+        let head = chain::load_head(&mut opened.connection, node).await?;
         let mut tx = Tx {
-            connection,
+            connection: opened.connection,
+            node,
             head,
             clock: config.clock.clone(),
         };
         let mut files = Files::open(&config.path)?;
         let last_intent = audit::recover(&mut tx, &mut files).await?;
         tickets::purge(&mut tx).await?;
-        let mover = options.connect().await.during("opening the database")?;
-        let readers = SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(config.readers.clamp(1, 64))
-            .acquire_timeout(BUSY)
-            .test_before_acquire(false)
-            .connect_with(options.pragma("query_only", "1"))
-            .await
-            .during("opening the database for reading")?;
         let (writer, task) = Writer::start(Beginning {
             tx,
             journal: Journal::new(files, last_intent + 1),
@@ -79,14 +99,18 @@ impl Directory {
             last_intent,
             audit_queue: config.audit_queue,
             survive_power_loss: config.survive_power_loss,
+            server: opened.server.clone(),
         });
-        let checkpoints = Checkpoints::start(mover, writer.commit_count());
+        let checkpoints = opened
+            .mover
+            .map(|mover| Checkpoints::start(mover, writer.commit_count()));
         Ok(Directory {
-            readers,
+            readers: opened.readers,
             writer,
             clock: config.clock,
             task: Mutex::new(Some(task)),
             checkpoints,
+            nodes: opened.server.map(|server| Nodes::new(node, server)),
         })
     }
 
@@ -98,8 +122,13 @@ impl Directory {
         {
             tracing::error!(%error, "the directory's writing task broke off");
         }
-        self.checkpoints.stop().await;
-        self.readers.close().await;
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.stop().await;
+        }
+        match &self.readers {
+            Readers::Sqlite(pool) => pool.close().await,
+            Readers::Postgres(pool) => pool.close().await,
+        }
     }
 
     /// How many commits the writer made since the directory was opened; jobs that waited together
@@ -108,13 +137,98 @@ impl Directory {
         self.writer.commit_count().load(Ordering::Relaxed)
     }
 
+    /// A short transaction of this node's own, beside the writer's.
+    pub(crate) async fn beside(&self) -> Result<Connection, StoreError> {
+        let doing = "reaching the other nodes";
+        match &self.readers {
+            Readers::Sqlite(_) => Err(StoreError::new(doing, "this database is not shared")),
+            Readers::Postgres(pool) => {
+                let transaction = in_time(pool.begin()).await.during(doing)?;
+                Ok(Connection::PostgresSnapshot(transaction))
+            }
+        }
+    }
+
     /// A snapshot to read from.
-    pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, Sqlite>, StoreError> {
-        self.readers.begin().await.during("reading the directory")
+    pub(crate) async fn snapshot(&self) -> Result<Connection, StoreError> {
+        let doing = "reading the directory";
+        match &self.readers {
+            Readers::Sqlite(pool) => {
+                let snapshot = pool.begin().await.during(doing)?;
+                Ok(Connection::SqliteSnapshot(snapshot))
+            }
+            Readers::Postgres(pool) => {
+                let snapshot = in_time(pool.begin_with(SNAPSHOT)).await.during(doing)?;
+                Ok(Connection::PostgresSnapshot(snapshot))
+            }
+        }
     }
 }
 
-fn options(config: &DirectoryConfig) -> SqliteConnectOptions {
+/// Remembers the first key that comes, and compares every other one with it.
+async fn check_key(connection: &mut Connection, check: &[u8; 32]) -> Result<(), DirectoryError> {
+    let doing = "comparing the site's key";
+    db::query("UPDATE site SET key_check = $1 WHERE key_check IS NULL")
+        .bind(check.as_slice())
+        .run(connection, doing)
+        .await?;
+    let stored: Option<Vec<u8>> = db::query_scalar("SELECT key_check FROM site")
+        .fetch_one(connection)
+        .await
+        .during(doing)?;
+    match stored {
+        Some(stored) if stored == check => Ok(()),
+        _ => Err(DirectoryError::OtherKey),
+    }
+}
+
+/// One moment's state for all statements, as SQLite gives it.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
+async fn embedded(config: &DirectoryConfig) -> Result<Opened, DirectoryError> {
+    let doing = "opening the database";
+    make_private(&config.path)?;
+    let options = options(config);
+    let mut connection = Connection::Sqlite(options.connect().await.during(doing)?);
+    schema::migrate(&mut connection).await?;
+    let mover = options.connect().await.during(doing)?;
+    let readers = SqlitePoolOptions::new()
+        .min_connections(1)
+        .max_connections(readers(config))
+        .acquire_timeout(BUSY)
+        .test_before_acquire(false)
+        .connect_with(options.pragma("query_only", "1"))
+        .await
+        .during("opening the database for reading")?;
+    Ok(Opened {
+        connection,
+        readers: Readers::Sqlite(readers),
+        mover: Some(mover),
+        server: None,
+    })
+}
+
+async fn served(config: &DirectoryConfig, url: &str) -> Result<Opened, DirectoryError> {
+    let server = Server::parse(url)?;
+    let connection = server
+        .connect()
+        .await
+        .during("connecting to the database")?;
+    let mut connection = Connection::Postgres(Box::new(connection));
+    schema::migrate(&mut connection).await?;
+    Ok(Opened {
+        connection,
+        readers: Readers::Postgres(server.pool(readers(config)).await?),
+        mover: None,
+        server: Some(server),
+    })
+}
+
+fn readers(config: &DirectoryConfig) -> u32 {
+    config.readers.clamp(1, 64)
+}
+
+pub(crate) fn options(config: &DirectoryConfig) -> SqliteConnectOptions {
     let synchronous = match config.survive_power_loss {
         true => SqliteSynchronous::Full,
         false => SqliteSynchronous::Normal,

@@ -2,13 +2,14 @@
 //!
 //! Owns `policy_sequence`, `outbox` and every `version` column of accounts, groups and the site.
 
+use crate::db::{self, Connection};
 use portcullis_authn::StoreError;
 use portcullis_gate::{Change, Cut, CutReason, CutTarget};
 use portcullis_model::{AccountId, CredentialId, GroupId};
-use sqlx::SqliteConnection;
 
 use crate::error::During;
-use crate::statement::Statement as _;
+
+use crate::nodes;
 use crate::times::millis;
 use crate::writer::Tx;
 
@@ -77,8 +78,8 @@ impl Touched {
 }
 
 /// Takes the next number.
-pub(crate) async fn next_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    sqlx::query_scalar("UPDATE policy_sequence SET newest = newest + 1 RETURNING newest")
+pub(crate) async fn next_version(connection: &mut Connection) -> Result<i64, StoreError> {
+    db::query_scalar("UPDATE policy_sequence SET newest = newest + 1 RETURNING newest")
         .fetch_one(connection)
         .await
         .during("numbering a policy commit")
@@ -115,16 +116,17 @@ pub(crate) async fn publish(
         entry,
     };
     let text = serde_json::to_string(&change).during("writing a change as JSON")?;
-    sqlx::query("INSERT INTO outbox (version, change, at) VALUES ($1, $2, $3)")
+    db::query("INSERT INTO outbox (version, change, at) VALUES ($1, $2, $3)")
         .bind(version)
         .bind(text)
         .bind(millis(tx.clock.now()))
         .run(&mut tx.connection, "writing the outbox")
         .await?;
-    sqlx::query("DELETE FROM outbox WHERE version <= $1")
+    db::query("DELETE FROM outbox WHERE version <= $1")
         .bind(version - KEPT)
         .run(&mut tx.connection, "clearing the outbox")
         .await?;
+    nodes::tell(&mut tx.connection, nodes::CHANGED).await?;
     Ok(change)
 }
 
@@ -132,12 +134,12 @@ const STAMP_ACCOUNT: &str = "UPDATE accounts SET version = $1 WHERE id = $2";
 const STAMP_GROUP: &str = "UPDATE groups SET version = $1 WHERE id = $2";
 
 async fn stamp(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     sql: &'static str,
     version: i64,
     id: i64,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(sql).bind(version).bind(id);
+    let query = db::query(sql).bind(version).bind(id);
     query
         .run(connection, "stamping what a commit touched")
         .await
@@ -145,10 +147,10 @@ async fn stamp(
 
 /// Moves the site's version, on which every view rests.
 pub(crate) async fn stamp_site(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     version: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE site SET version = $1")
+    db::query("UPDATE site SET version = $1")
         .bind(version)
         .run(connection, "stamping the site")
         .await
@@ -159,10 +161,10 @@ pub(crate) async fn stamp_site(
 /// # Errors
 /// Some of them are no longer kept: whoever asks must reload everything.
 pub(crate) async fn changes_since(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     version: i64,
 ) -> Result<Vec<Change>, StoreError> {
-    let rows: Vec<(i64, String)> = sqlx::query_as(
+    let rows: Vec<(i64, String)> = db::query_as(
         "SELECT version, change FROM outbox WHERE version > $1 ORDER BY version LIMIT $2",
     )
     .bind(version)
@@ -180,8 +182,8 @@ pub(crate) async fn changes_since(
 }
 
 /// The newest commit's number.
-pub(crate) async fn newest_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT newest FROM policy_sequence")
+pub(crate) async fn newest_version(connection: &mut Connection) -> Result<i64, StoreError> {
+    db::query_scalar("SELECT newest FROM policy_sequence")
         .fetch_one(connection)
         .await
         .during("reading the newest commit's number")

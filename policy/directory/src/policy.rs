@@ -1,18 +1,22 @@
 //! The port of policy, as the gate needs it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use portcullis_authn::StoreError;
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
-    AdmissionAnswer, AdmissionRequest, Change, FolderMove, FolderRule, LoadedView, PolicyStore,
-    Unannounced,
+    AdmissionAnswer, AdmissionRequest, Change, CutReport, FolderMove, FolderRule, LoadedView,
+    NodeReport, PolicyStore, Unannounced,
 };
 use portcullis_model::{AccountId, VirtualPath};
+use tokio::time::Instant;
 
 use crate::administer::log;
+use crate::error::During as _;
 use crate::open::Directory;
 use crate::times::millis;
-use crate::{accounts, folders, outbox, views};
+use crate::{accounts, folders, nodes, outbox, views};
 
 #[async_trait]
 impl PolicyStore for Directory {
@@ -67,6 +71,56 @@ impl PolicyStore for Directory {
     async fn newest_version(&self) -> Result<i64, StoreError> {
         let mut snapshot = self.snapshot().await?;
         outbox::newest_version(&mut snapshot).await
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.nodes.as_ref().map(|_| nodes::LEASE)
+    }
+
+    async fn heard(&self) {
+        match &self.nodes {
+            Some(nodes) => nodes.heard.changed.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn renew(&self, version: i64) -> Result<(), StoreError> {
+        let Some(others) = &self.nodes else {
+            return Ok(());
+        };
+        let mut connection = self.beside().await?;
+        nodes::renew(&mut connection, others.node, version).await?;
+        connection.commit().await.during("renewing the lease")
+    }
+
+    async fn acknowledge(&self, version: i64, report: &CutReport) -> Result<(), StoreError> {
+        let Some(others) = &self.nodes else {
+            return Ok(());
+        };
+        let mut connection = self.beside().await?;
+        nodes::acknowledge(&mut connection, others.node, version, report).await?;
+        connection.commit().await.during("acknowledging a change")
+    }
+
+    async fn others(&self, version: i64) -> Result<Vec<NodeReport>, StoreError> {
+        let Some(others) = &self.nodes else {
+            return Ok(Vec::new());
+        };
+        let deadline = Instant::now() + nodes::WAIT;
+        loop {
+            let word = others.heard.carried_out.notified();
+            tokio::pin!(word);
+            // Heard from here on, so that no word is lost between the question and the wait.
+            word.as_mut().enable();
+            let mut snapshot = self.snapshot().await?;
+            let found = nodes::others(&mut snapshot, others.node, version).await?;
+            drop(snapshot);
+            if found.iter().all(|node| node.answered) || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            let again = deadline.min(Instant::now() + nodes::LOOK);
+            let _ = tokio::time::timeout_at(again, word).await;
+        }
     }
 
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError> {

@@ -3,11 +3,11 @@
 //! Owns the form of the answers: JSON objects whose lists are bounded. A list that was cut says
 //! `"more": true` and, where it can be continued, `"next"`: what to give as `after`.
 
+use crate::db::Connection;
 use portcullis_authn::{StoreError, rfc3339};
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_model::{AccessRequest, AccountId, AccountName, GroupName, VirtualPath, explain};
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
 use crate::accounts::{self, Account};
 use crate::error::During;
@@ -32,7 +32,7 @@ impl Directory {
             let _ = self.writer.settle().await;
         }
         let mut snapshot = self.snapshot().await?;
-        let connection = &mut *snapshot;
+        let connection = &mut snapshot;
         match query {
             AdminQuery::Users { after, limit } => {
                 users(connection, after.as_deref(), clamp(limit), now).await
@@ -92,17 +92,14 @@ fn clamp(limit: u32) -> i64 {
     i64::from(limit).clamp(1, MOST)
 }
 
-async fn find(
-    connection: &mut SqliteConnection,
-    name: &AccountName,
-) -> Result<Account, AdminError> {
+async fn find(connection: &mut Connection, name: &AccountName) -> Result<Account, AdminError> {
     let found = accounts::by_name(connection, name.normal()).await?;
     found.ok_or_else(|| no_user(name.shown()))
 }
 
 /// The account that an open invitation is for.
 pub(crate) async fn invited(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     token_hash: &[u8],
     now: i64,
 ) -> Result<Option<Account>, StoreError> {
@@ -114,7 +111,7 @@ pub(crate) async fn invited(
 
 /// An account, or the last one that was deleted under this name.
 async fn find_or_deleted(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &AccountName,
 ) -> Result<AccountId, AdminError> {
     if let Some(account) = accounts::by_name(connection, name.normal()).await? {
@@ -132,7 +129,7 @@ fn normal(after: Option<&str>) -> String {
 
 /// `{"users": [...], "next", "more"}`, each user as [`summary`] shows it.
 async fn users(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: Option<&str>,
     limit: i64,
     now: i64,
@@ -161,7 +158,7 @@ fn trim<T>(page: &mut Vec<T>, limit: i64) -> bool {
 /// `protocols` (own flags), `factor_rule`, `root_view`, `home` (as it sees it), `max_sessions`,
 /// `break_glass`.
 async fn summary(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: &Account,
     now: i64,
 ) -> Result<Value, StoreError> {
@@ -194,7 +191,7 @@ async fn summary(
 /// or null), `made`, `known_addresses` (how many), `grants` that name it alone, and `protocols_now`
 /// (with those of its groups, as the site allows them).
 async fn user(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &AccountName,
     now: i64,
 ) -> Result<Value, AdminError> {
@@ -241,7 +238,7 @@ fn key(key: &credentials::ShownKey) -> Value {
 /// `{"groups": [{"name", "id", "protocols", "members", "members_more"}], "next", "more"}`; members
 /// are counted up to 1,000.
 async fn group_list(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     after: Option<&str>,
     limit: i64,
 ) -> Result<Value, AdminError> {
@@ -265,7 +262,7 @@ async fn group_list(
 /// `{"name", "id", "protocols", "members": [names], "grants", "next", "more"}`; `next` continues
 /// the members.
 async fn group(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &GroupName,
     after: Option<&str>,
     limit: i64,
@@ -290,7 +287,7 @@ async fn group(
 /// `{"grants": [{"id", "folder", "subject", "level", "recursive"}], "fences": [{"folder"}],
 /// "blocks": [{"id", "folder", "subject", "frozen"}], "more"}`.
 async fn folder_rules(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     folder: &VirtualPath,
     limit: i64,
 ) -> Result<Value, AdminError> {
@@ -314,7 +311,7 @@ async fn folder_rules(
 
 /// A block; `frozen` says that it keeps naming the last members of a deleted group.
 pub(crate) async fn block_shown(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     block: &blocks::Stored,
 ) -> Result<Value, StoreError> {
     let subject = match &block.frozen {
@@ -330,7 +327,7 @@ pub(crate) async fn block_shown(
 }
 
 async fn granted(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     named: &Named,
 ) -> Result<(Vec<Value>, bool), StoreError> {
     let mut stored = grants::of_subject(connection, named, SHOWN_GRANTS + 1).await?;
@@ -339,7 +336,7 @@ async fn granted(
 }
 
 async fn grants_shown(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     stored: Vec<grants::Stored>,
 ) -> Result<Vec<Value>, StoreError> {
     let mut rows = Vec::with_capacity(stored.len());
@@ -359,7 +356,7 @@ async fn grants_shown(
 /// `{"factor_rule", "tickets", "protocols", "protocol_access_groups_only", "providers": [{"name",
 /// "scim_active", "idp_freshness_seconds"}], "version"}`; `version` is the newest commit that
 /// touched a rule of the site.
-async fn site_shown(connection: &mut SqliteConnection) -> Result<Value, AdminError> {
+async fn site_shown(connection: &mut Connection) -> Result<Value, AdminError> {
     let site = site::load(connection).await?;
     let mut providers = site::providers(connection, MOST + 1).await?;
     let more = trim(&mut providers, MOST);

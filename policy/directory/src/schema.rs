@@ -7,32 +7,67 @@ use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 
 use crate::DirectoryError;
+use crate::db::{Connection, Either};
 use crate::error::During;
 
 /// The newest schema that this program knows.
-pub(crate) const KNOWN: i64 = 2;
+pub(crate) const KNOWN: i64 = 3;
 
-const UP_1: &str = include_str!("../migrations/sqlite/0001_directory.up.sql");
-const DOWN_1: &str = include_str!("../migrations/sqlite/0001_directory.down.sql");
-const UP_2: &str = include_str!("../migrations/sqlite/0002_folder_removals.up.sql");
-const DOWN_2: &str = include_str!("../migrations/sqlite/0002_folder_removals.down.sql");
+/// One step of the schema: its number, its name, and its text for each database, both ways.
+struct Step {
+    version: i64,
+    name: &'static str,
+    sqlite: [&'static str; 2],
+    postgres: [&'static str; 2],
+}
+
+macro_rules! step {
+    ($version:literal, $name:literal, $file:literal) => {
+        Step {
+            version: $version,
+            name: $name,
+            sqlite: step!("../migrations/sqlite/", $file),
+            postgres: step!("../migrations/postgres/", $file),
+        }
+    };
+    ($folder:literal, $file:literal) => {
+        [
+            include_str!(concat!($folder, $file, ".up.sql")),
+            include_str!(concat!($folder, $file, ".down.sql")),
+        ]
+    };
+}
+
+const STEPS: [Step; 3] = [
+    step!(1, "directory", "0001_directory"),
+    step!(2, "folder removals", "0002_folder_removals"),
+    step!(3, "nodes", "0003_nodes"),
+];
 
 /// Every migration, both ways.
-pub(crate) fn migrator() -> Migrator {
-    let step = |version, name: &'static str, kind, sql: &'static str| {
-        Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
-    };
-    Migrator::with_migrations(vec![
-        step(1, "directory", MigrationType::ReversibleUp, UP_1),
-        step(1, "directory", MigrationType::ReversibleDown, DOWN_1),
-        step(2, "folder removals", MigrationType::ReversibleUp, UP_2),
-        step(2, "folder removals", MigrationType::ReversibleDown, DOWN_2),
-    ])
+pub(crate) fn migrator(sqlite: bool) -> Migrator {
+    let migrations = STEPS.iter().flat_map(|step| {
+        let [up, down] = if sqlite { step.sqlite } else { step.postgres };
+        [
+            (MigrationType::ReversibleUp, up),
+            (MigrationType::ReversibleDown, down),
+        ]
+        .map(|(kind, sql)| {
+            let sql = sql.into_sql_str();
+            Migration::new(step.version, step.name.into(), kind, sql, false)
+        })
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 /// Brings the database to the newest schema.
-pub(crate) async fn migrate(connection: &mut sqlx::SqliteConnection) -> Result<(), DirectoryError> {
-    match migrator().run_direct(None, connection, false).await {
+pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), DirectoryError> {
+    let migrator = migrator(connection.is_sqlite());
+    let done = match connection.either() {
+        Either::Sqlite(connection) => migrator.run_direct(None, connection, false).await,
+        Either::Postgres(connection) => migrator.run_direct(None, connection, false).await,
+    };
+    match done {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(found)) => Err(DirectoryError::NewerSchema {
             found,

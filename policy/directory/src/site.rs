@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
+use crate::db::{self, Connection};
 use portcullis_authn::{AccountFactorRule, Provider, SiteFactorRule, StoreError};
 use portcullis_model::{ProtocolSet, SiteRole};
-use sqlx::SqliteConnection;
 
 use crate::accounts::protocols_from;
 use crate::error::{During, corrupt};
-use crate::statement::Statement as _;
 
 /// The site's settings.
 #[derive(Debug, Clone)]
@@ -62,9 +61,9 @@ pub(crate) fn factor_rule_from(text: &str) -> Option<SiteFactorRule> {
 }
 
 /// Reads the settings.
-pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Site, StoreError> {
+pub(crate) async fn load(connection: &mut Connection) -> Result<Site, StoreError> {
     let (rule, tickets, protocols, groups_only, version): (String, bool, i64, bool, i64) =
-        sqlx::query_as("SELECT factor_rule, tickets, protocols, groups_only, version FROM site")
+        db::query_as("SELECT factor_rule, tickets, protocols, groups_only, version FROM site")
             .fetch_one(connection)
             .await
             .during("reading the site's settings")?;
@@ -80,11 +79,8 @@ pub(crate) async fn load(connection: &mut SqliteConnection) -> Result<Site, Stor
 }
 
 /// Writes the settings back.
-pub(crate) async fn store(
-    connection: &mut SqliteConnection,
-    site: &Site,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE site SET factor_rule = $1, tickets = $2, protocols = $3, groups_only = $4")
+pub(crate) async fn store(connection: &mut Connection, site: &Site) -> Result<(), StoreError> {
+    db::query("UPDATE site SET factor_rule = $1, tickets = $2, protocols = $3, groups_only = $4")
         .bind(factor_rule_text(site.factor_rule))
         .bind(site.tickets)
         .bind(i64::from(site.protocols.bits()))
@@ -104,24 +100,23 @@ fn provider((name, scim_active, freshness): (String, bool, Option<i64>)) -> Prov
 
 /// The provider with this row.
 pub(crate) async fn provider_by_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: i64,
 ) -> Result<Option<Provider>, StoreError> {
-    let row =
-        sqlx::query_as("SELECT name, scim_active, idp_freshness FROM providers WHERE id = $1")
-            .bind(id)
-            .fetch_optional(connection)
-            .await
-            .during("reading a provider")?;
+    let row = db::query_as("SELECT name, scim_active, idp_freshness FROM providers WHERE id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await
+        .during("reading a provider")?;
     Ok(row.map(provider))
 }
 
 /// The row of the provider with this name.
 pub(crate) async fn provider_id(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &str,
 ) -> Result<Option<i64>, StoreError> {
-    sqlx::query_scalar("SELECT id FROM providers WHERE name = $1")
+    db::query_scalar("SELECT id FROM providers WHERE name = $1")
         .bind(name)
         .fetch_optional(connection)
         .await
@@ -130,10 +125,10 @@ pub(crate) async fn provider_id(
 
 /// Providers by name, at most `limit`.
 pub(crate) async fn providers(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     limit: i64,
 ) -> Result<Vec<Provider>, StoreError> {
-    let rows = sqlx::query_as(
+    let rows = db::query_as(
         "SELECT name, scim_active, idp_freshness FROM providers ORDER BY name LIMIT $1",
     )
     .bind(limit)
@@ -145,11 +140,11 @@ pub(crate) async fn providers(
 
 /// Names a provider or changes its freshness; `None` is off (rule F2).
 pub(crate) async fn set_provider(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     name: &str,
     freshness: Option<i64>,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    db::query(
         "INSERT INTO providers (name, scim_active, idp_freshness) VALUES ($1, FALSE, $2) \
          ON CONFLICT (name) DO UPDATE SET idp_freshness = excluded.idp_freshness",
     )

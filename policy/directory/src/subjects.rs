@@ -1,9 +1,9 @@
 //! Whom a grant or block names, by ids.
 
+use crate::db::Connection;
 use portcullis_authn::StoreError;
 use portcullis_gate::admin::{AdminError, Subject};
 use portcullis_model::{AccountId, GroupId};
-use sqlx::SqliteConnection;
 
 use crate::{accounts, groups};
 
@@ -27,7 +27,7 @@ impl Named {
     /// # Errors
     /// A name is unknown, or the list is empty or too long (rule D6).
     pub(crate) async fn find(
-        connection: &mut SqliteConnection,
+        connection: &mut Connection,
         subject: &Subject,
     ) -> Result<Self, AdminError> {
         match subject {
@@ -122,10 +122,7 @@ impl Named {
 }
 
 /// In words, as an answer or the audit shows a subject.
-pub(crate) async fn shown(
-    connection: &mut SqliteConnection,
-    key: &str,
-) -> Result<String, StoreError> {
+pub(crate) async fn shown(connection: &mut Connection, key: &str) -> Result<String, StoreError> {
     match Named::from_key(key) {
         Some(Named::Account(id)) => {
             let account = accounts::by_id(connection, id).await?;

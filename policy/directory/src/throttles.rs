@@ -5,12 +5,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::db::{self, Connection};
 use portcullis_authn::{StoreError, Throttle, ThrottleKey};
 use portcullis_model::AccountId;
-use sqlx::SqliteConnection;
 
 use crate::error::During;
-use crate::statement::Statement as _;
+
 use crate::times::{DAY, from_millis, millis, span};
 
 /// How long an address stays known (rule B1).
@@ -43,12 +43,12 @@ pub(crate) const READ: &str = "SELECT CASE WHEN window_end > $4 THEN count ELSE 
 
 /// Reads one counter.
 pub(crate) async fn read(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &ThrottleKey,
     now: SystemTime,
 ) -> Result<Throttle, StoreError> {
     let (kind, subject, address) = parts(key);
-    let row: Option<(i64, i64)> = sqlx::query_as(READ)
+    let row: Option<(i64, i64)> = db::query_as(READ)
         .bind(kind)
         .bind(subject)
         .bind(address)
@@ -61,7 +61,7 @@ pub(crate) async fn read(
 
 /// Adds one to a counter whose window begins with its first count.
 pub(crate) async fn count(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &ThrottleKey,
     window: Duration,
     now: SystemTime,
@@ -69,7 +69,7 @@ pub(crate) async fn count(
     let (kind, subject, address) = parts(key);
     let now = millis(now);
     let end = now.saturating_add(span(window));
-    sqlx::query(
+    db::query(
         "DELETE FROM throttles WHERE (kind, subject, address) IN (\
          SELECT kind, subject, address FROM throttles WHERE dead_after <= $1 LIMIT $2)",
     )
@@ -77,7 +77,7 @@ pub(crate) async fn count(
     .bind(SWEEP)
     .run(&mut *connection, "clearing counters of failures")
     .await?;
-    let row: (i64, i64) = sqlx::query_as(
+    let row: (i64, i64) = db::query_as(
         "INSERT INTO throttles (kind, subject, address, count, window_end, closed_until, \
          dead_after) VALUES ($1, $2, $3, 1, $5, 0, $5) \
          ON CONFLICT (kind, subject, address) DO UPDATE SET \
@@ -99,12 +99,12 @@ pub(crate) async fn count(
 
 /// Closes a key until a time.
 pub(crate) async fn close(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &ThrottleKey,
     until: SystemTime,
 ) -> Result<(), StoreError> {
     let (kind, subject, address) = parts(key);
-    sqlx::query(
+    db::query(
         "INSERT INTO throttles (kind, subject, address, count, window_end, closed_until, \
          dead_after) VALUES ($1, $2, $3, 0, 0, $4, $4) \
          ON CONFLICT (kind, subject, address) DO UPDATE SET \
@@ -121,11 +121,11 @@ pub(crate) async fn close(
 
 /// Forgets a counter.
 pub(crate) async fn reset(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     key: &ThrottleKey,
 ) -> Result<(), StoreError> {
     let (kind, subject, address) = parts(key);
-    sqlx::query("DELETE FROM throttles WHERE kind = $1 AND subject = $2 AND address = $3")
+    db::query("DELETE FROM throttles WHERE kind = $1 AND subject = $2 AND address = $3")
         .bind(kind)
         .bind(subject)
         .bind(address)
@@ -139,12 +139,12 @@ pub(crate) const LAST_FROM: &str =
 
 /// Whether the account logged in from the address after a time.
 pub(crate) async fn known_since(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     address: &str,
     since: i64,
 ) -> Result<bool, StoreError> {
-    let last: Option<i64> = sqlx::query_scalar(LAST_FROM)
+    let last: Option<i64> = db::query_scalar(LAST_FROM)
         .bind(account.0)
         .bind(address)
         .fetch_optional(connection)
@@ -155,12 +155,12 @@ pub(crate) async fn known_since(
 
 /// Remembers that the account logged in from the address, and forgets what is too old or too much.
 pub(crate) async fn remember(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     address: &str,
     now: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    db::query(
         "INSERT INTO known_addresses (account, address, last) VALUES ($1, $2, $3) \
          ON CONFLICT (account, address) DO UPDATE SET last = $3 \
          WHERE known_addresses.last < $3",
@@ -170,7 +170,7 @@ pub(crate) async fn remember(
     .bind(now)
     .run(&mut *connection, "remembering an address")
     .await?;
-    sqlx::query(
+    db::query(
         "DELETE FROM known_addresses WHERE account = $1 AND (last <= $2 OR address IN (\
          SELECT address FROM known_addresses WHERE account = $1 ORDER BY last DESC \
          LIMIT $3 OFFSET $3))",
@@ -184,10 +184,10 @@ pub(crate) async fn remember(
 
 /// How many addresses an account is known from.
 pub(crate) async fn known_count(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<i64, StoreError> {
-    sqlx::query_scalar("SELECT count(*) FROM known_addresses WHERE account = $1")
+    db::query_scalar("SELECT count(*) FROM known_addresses WHERE account = $1")
         .bind(account.0)
         .fetch_one(connection)
         .await

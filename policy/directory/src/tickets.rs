@@ -3,12 +3,12 @@
 //! Owns the `tickets` table. INVARIANT: any change of an account's credentials, factors or state
 //! removes its tickets in the same commit.
 
+use crate::db::{self, Connection};
 use portcullis_authn::{StoreError, TicketOpening, TicketQuery};
 use portcullis_model::{AccountId, CredentialId};
-use sqlx::SqliteConnection;
 
 use crate::error::During;
-use crate::statement::Statement as _;
+
 use crate::times::millis;
 use crate::writer::Tx;
 
@@ -24,10 +24,10 @@ pub(crate) const LIVE: &str = "SELECT code_hash FROM tickets WHERE account = $1 
 
 /// The keyed hashes of the codes that opened the live tickets that fit.
 pub(crate) async fn live(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     query: &TicketQuery,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
-    sqlx::query_scalar(LIVE)
+    db::query_scalar(LIVE)
         .bind(query.account.0)
         .bind(query.first.id.0)
         .bind(query.first.version)
@@ -42,12 +42,12 @@ pub(crate) async fn live(
 
 /// Whether any ticket of this first factor still lives.
 pub(crate) async fn any_live(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
     first: CredentialId,
     now: i64,
 ) -> Result<bool, StoreError> {
-    let found: Option<i64> = sqlx::query_scalar(
+    let found: Option<i64> = db::query_scalar(
         "SELECT id FROM tickets WHERE account = $1 AND credential = $2 AND ends > $3 LIMIT 1",
     )
     .bind(account.0)
@@ -69,7 +69,7 @@ pub(crate) async fn open(
     let life = i64::from(ticket.life_seconds)
         .saturating_mul(1000)
         .min(LONGEST);
-    sqlx::query(
+    db::query(
         "INSERT INTO tickets (account, credential, credential_version, scope, address, \
          code_hash, ends) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -82,7 +82,7 @@ pub(crate) async fn open(
     .bind(now.saturating_add(life))
     .run(&mut tx.connection, "opening a factor ticket")
     .await?;
-    sqlx::query(
+    db::query(
         "DELETE FROM tickets WHERE id IN (SELECT id FROM tickets WHERE account = $1 \
          AND credential = $2 AND scope = $3 AND address = $4 ORDER BY ends DESC \
          LIMIT $5 OFFSET $5)",
@@ -99,18 +99,18 @@ pub(crate) async fn open(
 
 /// Removes an account's tickets.
 pub(crate) async fn delete_of_account(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: AccountId,
 ) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM tickets WHERE account = $1")
+    db::query("DELETE FROM tickets WHERE account = $1")
         .bind(account.0)
         .run(connection, "removing an account's factor tickets")
         .await
 }
 
 /// Removes every ticket.
-pub(crate) async fn delete_all(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM tickets")
+pub(crate) async fn delete_all(connection: &mut Connection) -> Result<(), StoreError> {
+    db::query("DELETE FROM tickets")
         .run(connection, "removing all factor tickets")
         .await
 }
@@ -121,8 +121,8 @@ pub(crate) async fn purge(tx: &mut Tx) -> Result<(), StoreError> {
     purge_at(&mut tx.connection, now).await
 }
 
-async fn purge_at(connection: &mut SqliteConnection, now: i64) -> Result<(), StoreError> {
-    sqlx::query("DELETE FROM tickets WHERE ends <= $1")
+async fn purge_at(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
+    db::query("DELETE FROM tickets WHERE ends <= $1")
         .bind(now)
         .run(connection, "removing ended factor tickets")
         .await

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
+use crate::db::Connection;
 use portcullis_authn::{AccountFactorRule, StoreError};
 use portcullis_gate::LoadedView;
 use portcullis_model::{
     AccessView, AccountId, Principal, ProtocolSet, SubjectVersion, ViewGrant, VirtualPath,
 };
-use sqlx::SqliteConnection;
 
 use crate::accounts::{self, Account};
 use crate::groups::{Group, MOST_OF_ACCOUNT};
@@ -24,7 +24,7 @@ const MOST_RULES: i64 = 100_000;
 /// Loads the view of an account at `now`; `None` where the account is gone. The connection must
 /// read from one snapshot.
 pub(crate) async fn load(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     id: AccountId,
     second_factor_given: bool,
     now: i64,
@@ -39,7 +39,7 @@ pub(crate) async fn load(
 }
 
 async fn compile(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     account: Account,
     site: &Site,
     second_factor_given: bool,
@@ -123,7 +123,7 @@ pub(crate) fn protocols(account: &Account, groups: &[Group], site: &Site) -> Pro
 
 /// The fences that can matter: on and above the grants' folders, and below the topmost of them.
 async fn fences_for(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     grants: &[ViewGrant],
 ) -> Result<Vec<VirtualPath>, StoreError> {
     let folders: BTreeSet<&str> = grants.iter().map(|grant| grant.folder.as_str()).collect();

@@ -7,24 +7,26 @@
 //! wrote and nothing else.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use portcullis_authn::{Clock, StoreError};
+use portcullis_authn::StoreError;
 use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, IntentId};
-use sqlx::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::audit;
 use crate::chain::{self, Head, Row};
+use crate::db::{self, Connection, Sql};
 use crate::error::{During, Full};
+use crate::job::{ALONE, Job, Typed, failed};
+pub(crate) use crate::job::{APART, Doing, Tx};
 use crate::journal::{Intent, Journal, MANY};
+use crate::nodes;
 use crate::refusals::Refusals;
+use crate::server::Server;
 use crate::space::Room;
-use crate::statement::Statement as _;
 
 /// Queued records are stored at the latest after this time.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
@@ -38,71 +40,6 @@ const JOBS: usize = 4096;
 const OPEN_INTENTS: usize = 1_000_000;
 /// The mark up to which every intent has its outcome is stored after this many records.
 const MARK_EVERY: i64 = 4096;
-
-/// What a job writes with.
-pub(crate) struct Tx {
-    pub(crate) connection: SqliteConnection,
-    pub(crate) head: Head,
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
-impl Tx {
-    /// Stores one audit record in the present transaction.
-    pub(crate) async fn audit(&mut self, event: &AuditEvent) -> Result<(), StoreError> {
-        let row = self.head.append(event, None)?;
-        chain::insert(&mut self.connection, &[row]).await
-    }
-}
-
-/// What a job does, as a future over the transaction.
-pub(crate) type Doing<'t, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 't>>;
-
-/// A job of any result type.
-trait Job: Send {
-    /// Runs it; whether it succeeded.
-    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>>;
-    /// Answers the caller. `failure` says that the commit failed.
-    fn finish(self: Box<Self>, failure: Option<&str>);
-}
-
-struct Typed<F, T, E> {
-    doing: Option<F>,
-    result: Option<Result<T, E>>,
-    reply: oneshot::Sender<Result<T, E>>,
-}
-
-impl<F, T, E> Job for Typed<F, T, E>
-where
-    F: for<'t> FnOnce(&'t mut Tx) -> Doing<'t, T, E> + Send,
-    T: Send,
-    E: From<StoreError> + Send,
-{
-    fn run<'t>(&'t mut self, tx: &'t mut Tx) -> Pin<Box<dyn Future<Output = bool> + Send + 't>> {
-        Box::pin(async move {
-            let Some(doing) = self.doing.take() else {
-                return false;
-            };
-            let result = doing(tx).await;
-            let succeeded = result.is_ok();
-            self.result = Some(result);
-            succeeded
-        })
-    }
-
-    fn finish(self: Box<Self>, failure: Option<&str>) {
-        let result = match (self.result, failure) {
-            (Some(Err(error)), _) => Err(error),
-            (Some(Ok(value)), None) => Ok(value),
-            (_, failure) => Err(E::from(failed(failure.unwrap_or("the job never ran")))),
-        };
-        // A caller that has gone needs no answer.
-        let _ = self.reply.send(result);
-    }
-}
-
-fn failed(why: &str) -> StoreError {
-    StoreError::new("committing to the directory", why.to_owned())
-}
 
 /// The way back to a caller.
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -140,6 +77,8 @@ pub(crate) struct Beginning {
     pub(crate) last_intent: i64,
     pub(crate) audit_queue: usize,
     pub(crate) survive_power_loss: bool,
+    /// Where to connect again when the connection is lost.
+    pub(crate) server: Option<Server>,
 }
 
 impl Writer {
@@ -165,6 +104,8 @@ impl Writer {
             open: BTreeMap::new(),
             last_intent: beginning.last_intent,
             marked: 0,
+            server: beginning.server,
+            doubt: None,
         };
         (
             Writer {
@@ -301,6 +242,17 @@ struct Task {
     open: BTreeMap<i64, i64>,
     last_intent: i64,
     marked: i64,
+    server: Option<Server>,
+    doubt: Option<Doubt>,
+}
+
+/// A commit of which nobody heard whether it happened: the connection was lost.
+struct Doubt {
+    /// The head if it happened.
+    head: Head,
+    /// How many of the waiting intents and records went along.
+    taken: usize,
+    pending: usize,
 }
 
 impl Task {
@@ -324,7 +276,6 @@ impl Task {
         if self.taken.is_empty() {
             self.journal.empty();
         }
-        use sqlx::Connection as _;
         if let Err(error) = self.tx.connection.close().await {
             tracing::error!(%error, "closing the directory's writing connection failed");
         }
@@ -443,7 +394,12 @@ impl Task {
         if group.len() == 0 && self.pending.is_empty() && self.taken.is_empty() {
             return;
         }
+        if let Err(error) = self.reconnect().await {
+            self.failed(group, &error);
+            return;
+        }
         let before = self.tx.head;
+        let (taken, pending) = (self.taken.len(), self.pending.len());
         match self.commit(&mut group).await {
             Ok(rows) => {
                 self.journal.stored();
@@ -456,13 +412,49 @@ impl Task {
                 self.mark(false).await;
             }
             Err(error) => {
+                self.doubt = self.server.is_some().then_some(Doubt {
+                    head: self.tx.head,
+                    taken,
+                    pending,
+                });
                 self.tx.head = before;
-                // What waits stays and is tried again; the queues behind it are bounded.
-                self.flush_at = Some(Instant::now() + FLUSH_AFTER * 4);
-                tracing::error!(error = %Full(&error), "a commit to the directory failed");
-                answer(group, Some(&Full(&error).to_string()));
+                self.failed(group, &error);
             }
         }
+    }
+
+    /// What waits stays and is tried again; the queues behind it are bounded.
+    fn failed(&mut self, group: Group, error: &StoreError) {
+        self.flush_at = Some(Instant::now() + FLUSH_AFTER * 4);
+        tracing::error!(error = %Full(error), "a commit to the directory failed");
+        answer(group, Some(&Full(error).to_string()));
+    }
+
+    /// After a failed commit, a new connection: a statement may still be running on the old one.
+    /// What was committed without a word is not stored a second time.
+    async fn reconnect(&mut self) -> Result<(), StoreError> {
+        let (Some(server), Some(doubt)) = (&self.server, &self.doubt) else {
+            return Ok(());
+        };
+        let connection = server
+            .connect()
+            .await
+            .during("connecting to the database")?;
+        // The old one goes first: it is the one that writes as this node.
+        self.tx.connection = Connection::Postgres(Box::new(connection));
+        nodes::alone(&mut self.tx.connection, self.tx.node).await?;
+        let head = chain::load_head(&mut self.tx.connection, self.tx.node).await?;
+        if head != self.tx.head {
+            if head != doubt.head {
+                let why = "another process writes the audit of this node";
+                return Err(StoreError::new("connecting to the database", why));
+            }
+            self.taken.drain(..doubt.taken.min(self.taken.len()));
+            self.pending.drain(..doubt.pending.min(self.pending.len()));
+        }
+        self.tx.head = head;
+        self.doubt = None;
+        Ok(())
     }
 
     /// Answers what was stored of the audit besides the jobs' own records.
@@ -474,14 +466,14 @@ impl Task {
             }
             if chain::fits_one_statement(rows.len()) {
                 // One statement is a transaction of its own, and takes the write lock at once.
-                chain::insert(&mut self.tx.connection, &rows).await?;
+                chain::insert(&mut self.tx.connection, self.tx.node, &rows).await?;
                 return Ok(rows);
             }
-            self.execute("BEGIN IMMEDIATE").await?;
-            let stored = chain::insert(&mut self.tx.connection, &rows).await;
+            self.begin(APART).await?;
+            let stored = chain::insert(&mut self.tx.connection, self.tx.node, &rows).await;
             return self.end(stored.map(|()| rows)).await;
         }
-        self.execute("BEGIN IMMEDIATE").await?;
+        self.begin(ALONE).await?;
         let done = self.run_jobs(group).await;
         self.end(done).await
     }
@@ -497,7 +489,7 @@ impl Task {
             self.execute("RELEASE job").await?;
         }
         let rows = self.chain_up()?;
-        chain::insert(&mut self.tx.connection, &rows).await?;
+        chain::insert(&mut self.tx.connection, self.tx.node, &rows).await?;
         Ok(rows)
     }
 
@@ -525,8 +517,14 @@ impl Task {
         Ok(rows)
     }
 
+    async fn begin(&mut self, how: Sql) -> Result<(), StoreError> {
+        db::batch(how, &mut self.tx.connection)
+            .await
+            .during("committing to the directory")
+    }
+
     async fn execute(&mut self, sql: &'static str) -> Result<(), StoreError> {
-        sqlx::query(sql)
+        db::query(sql)
             .run(&mut self.tx.connection, "committing to the directory")
             .await
     }
@@ -557,9 +555,10 @@ impl Task {
             return;
         }
         self.marked = closed_through;
-        let stored = sqlx::query("UPDATE audit_state SET closed_through = $1, last_intent = $2")
+        let stored = db::query(audit::MARK)
             .bind(closed_through)
             .bind(self.last_intent)
+            .bind(self.tx.node)
             .execute(&mut self.tx.connection)
             .await;
         if let Err(error) = stored {

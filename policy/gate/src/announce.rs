@@ -85,9 +85,27 @@ impl<T> Unannounced<T> {
         }
     }
 
+    /// The commit's number and its time here.
+    pub(crate) fn when(&self) -> (i64, Instant) {
+        (self.change.version, self.committed)
+    }
+
     pub(crate) fn into_parts(self) -> (T, Change, Instant) {
         (self.value, self.change, self.committed)
     }
+}
+
+/// How another gateway on the same directory carried out a change (rule C7).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Its host's name and its data folder.
+    pub node: String,
+    /// Whether it said so in time. If not, it ends every session of its own within one lease.
+    pub answered: bool,
+    /// Sessions and half-done logins whose sockets it closed.
+    pub sessions_ended: u64,
+    /// Sessions that did not confirm.
+    pub sessions_not_ended: u64,
 }
 
 /// How ending sessions went (rule C6).
@@ -99,4 +117,7 @@ pub struct CutReport {
     pub slowest_ms: f64,
     /// Sessions that did not confirm within two seconds.
     pub sessions_not_ended: u64,
+    /// The other gateways on the same directory; what they ended is counted above.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeReport>,
 }

@@ -34,6 +34,8 @@ pub enum EndReason {
     Shutdown,
     /// A right was revoked.
     Cut(CutReason),
+    /// The directory could not be read for so long that nothing can be vouched for (rule C7).
+    Unvouched,
 }
 
 impl EndReason {
@@ -50,6 +52,7 @@ impl EndReason {
             EndReason::Cut(CutReason::ProtocolLost) => "the protocol is not permitted any more",
             EndReason::Cut(CutReason::EntryLost) => "the rules of entry changed",
             EndReason::Cut(CutReason::Administrator) => "ended by an administrator",
+            EndReason::Unvouched => "the gateway cannot reach its directory",
         }
     }
 }

@@ -1,12 +1,10 @@
-//! The gate itself: connects, admits, administers, announces.
+//! The gate itself: connects, admits, administers.
 //!
 //! Owns the ports and the registry. One place makes sessions, one place ends them.
-//! INVARIANT: an admission is in the registry before the directory is asked (rule C2), and every
-//! committed change is applied to the registry exactly once.
+//! INVARIANT: an admission is in the registry before the directory is asked (rule C2).
 
-use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use portcullis_authn::{
@@ -15,15 +13,16 @@ use portcullis_authn::{
 use portcullis_model::{AccountId, AccountName, Protocol, SessionId};
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
-use crate::announce::{Change, CutReason, CutTarget};
+use crate::lease::Lease;
 use crate::moving::Moving;
 use crate::opened::OpenCounts;
 use crate::own::OwnUploads;
-use crate::registry::{Ended, Registry};
+use crate::registry::Registry;
+use crate::telling::Told;
 use crate::writer::OpenUploads;
 use crate::{
     AuditEvent, AuditKind, AuditOutcome, AuditStore, Connection, ConnectionInfo, CutReport,
-    Durability, EndReason, PolicyStore, Session, Storage, Transport, Unannounced,
+    Durability, EndReason, PolicyStore, Session, Storage, Transport,
 };
 
 /// The outbox is read this often (rule C4).
@@ -73,6 +72,7 @@ pub(crate) struct Ports {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Arc<Registry>,
+    pub(crate) lease: Arc<Lease>,
     pub(crate) own: OwnUploads,
     pub(crate) moving: Moving,
     pub(crate) open: Arc<OpenCounts>,
@@ -80,9 +80,7 @@ pub(crate) struct Ports {
     pub(crate) site_key: SiteKey,
     /// Rises with every change applied; an admission that saw it move reloads its view.
     pub(crate) applied: AtomicU64,
-    /// Commits applied that the sweep has not passed yet.
-    known: Mutex<BTreeSet<i64>>,
-    swept: AtomicI64,
+    pub(crate) told: Told,
     purging: tokio::sync::Mutex<()>,
 }
 
@@ -101,6 +99,7 @@ impl Gate {
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
+        let lease = Arc::new(Lease::new(policy.lease()));
         let ports = Ports {
             open: OpenCounts::new(config.max_open, config.max_open_of_account),
             config,
@@ -108,14 +107,14 @@ impl Gate {
             audit,
             storage,
             clock,
-            registry: Arc::default(),
+            registry: Registry::new(lease.clone()),
+            lease,
             own: OwnUploads::default(),
             moving: Moving::default(),
             uploads: OpenUploads::default(),
             site_key,
             applied: AtomicU64::new(0),
-            known: Mutex::default(),
-            swept: AtomicI64::new(i64::MAX),
+            told: Told::default(),
             purging: tokio::sync::Mutex::default(),
         };
         Arc::new(Gate {
@@ -129,9 +128,10 @@ impl Gate {
     /// The directory or the storage failed.
     pub async fn recover(&self) -> Result<(), crate::StoreError> {
         let ports = &self.ports;
-        ports
-            .swept
-            .store(ports.policy.newest_version().await?, Ordering::SeqCst);
+        let began = Instant::now();
+        let newest = ports.policy.newest_version().await?;
+        ports.told.begin(newest);
+        ports.lease.renew(began);
         ports.recover_moves().await
     }
 
@@ -139,7 +139,11 @@ impl Gate {
     /// partials every hour, until the task that runs it is aborted.
     pub async fn run(self: Arc<Self>) {
         // Side by side: a disk that hangs must not keep the outbox from ending sessions.
-        tokio::join!(self.sweep_on(), self.ports.sweep_moves());
+        tokio::join!(
+            self.sweep_on(),
+            self.ports.sweep_moves(),
+            self.ports.end_unvouched()
+        );
     }
 
     async fn sweep_on(&self) {
@@ -149,6 +153,7 @@ impl Gate {
         loop {
             tokio::select! {
                 _ = sweep.tick() => self.ports.sweep().await,
+                () = self.ports.policy.heard() => self.ports.sweep().await,
                 // In a task of its own: a large tree takes minutes, and the sweep ends sessions.
                 _ = purge.tick() => {
                     let ports = self.ports.clone();
@@ -216,7 +221,7 @@ impl Gate {
         let ports = self.ports.clone();
         let task = tokio::spawn(async move {
             match ports.policy.administer(&actor, change.clone()).await {
-                Ok(unannounced) => Ok(ports.announce(unannounced).await),
+                Ok(unannounced) => Ok(ports.announce_everywhere(unannounced).await),
                 Err(AdminError::Store(error)) => ports.end_unstored(&change, error),
                 Err(error) => Err(error),
             }
@@ -283,165 +288,7 @@ impl Gate {
 }
 
 impl Ports {
-    /// Tells the sessions of a committed change: ends those that it ends, and makes the others take
-    /// a new view. The one place that consumes [`Unannounced`].
-    pub(crate) async fn announce<T>(
-        self: &Arc<Self>,
-        unannounced: Unannounced<T>,
-    ) -> (T, CutReport) {
-        let (value, change, committed) = unannounced.into_parts();
-        let report = self.apply(&change, committed).await;
-        (value, report)
-    }
-
-    /// Ends what a change that could not be stored wanted to end: ending access never waits for the
-    /// audit's or the directory's disk (rule A3). A change that was to do more has failed all the
-    /// same.
-    fn end_unstored(
-        &self,
-        change: &AdminChange,
-        error: crate::StoreError,
-    ) -> Result<(AdminOutcome, CutReport), AdminError> {
-        let (target, reason) = match change {
-            AdminChange::SessionEnd { session } => {
-                (Some(CutTarget::Session(*session)), CutReason::Administrator)
-            }
-            AdminChange::SessionsEndOf { name } => {
-                (self.open_sessions_of(name), CutReason::Administrator)
-            }
-            AdminChange::UserDisable { name } => {
-                (self.open_sessions_of(name), CutReason::AccountDisabled)
-            }
-            AdminChange::UserDelete { name } => {
-                (self.open_sessions_of(name), CutReason::AccountDeleted)
-            }
-            _ => (None, CutReason::Administrator),
-        };
-        let Some(target) = target else {
-            return Err(AdminError::Store(error));
-        };
-        let begun = Instant::now();
-        let ended = self.registry.cut(target, reason);
-        let report = CutReport {
-            sessions_ended: ended.count,
-            slowest_ms: begun.elapsed().as_secs_f64() * 1000.0,
-            ..CutReport::default()
-        };
-        tracing::error!(
-            ended = report.sessions_ended,
-            "sessions were ended, and the directory could not store why"
-        );
-        self.record_cut(target, reason, ended, begun);
-        match change {
-            AdminChange::SessionEnd { .. } | AdminChange::SessionsEndOf { .. } => {
-                Ok((serde_json::json!({ "stored": false }), report))
-            }
-            _ => Err(AdminError::Store(error)),
-        }
-    }
-
-    fn open_sessions_of(&self, name: &AccountName) -> Option<CutTarget> {
-        let open = self.registry.summaries();
-        let found = open.iter().find(|session| session.name == *name)?;
-        Some(CutTarget::Account(found.account))
-    }
-
-    async fn apply(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
-        let mut report = CutReport::default();
-        if change.version > self.swept.load(Ordering::SeqCst)
-            && !self.lock_known().insert(change.version)
-        {
-            return report;
-        }
-        for cut in &change.cuts {
-            let ended = self.registry.cut(cut.target, cut.reason);
-            report.sessions_ended += ended.count;
-            self.record_cut(cut.target, cut.reason, ended, committed);
-        }
-        let milliseconds = || committed.elapsed().as_secs_f64() * 1000.0;
-        if report.sessions_ended > 0 {
-            report.slowest_ms = milliseconds();
-        }
-        self.applied.fetch_add(1, Ordering::SeqCst);
-        let touched = self.registry.mark(change);
-        if change.entry {
-            let ended = self.decide_entries(&touched).await;
-            if ended > 0 {
-                report.sessions_ended += ended;
-                report.slowest_ms = milliseconds();
-            }
-        }
-        if change
-            .cuts
-            .iter()
-            .any(|cut| cut.reason == CutReason::AccountDeleted)
-        {
-            let ports = self.clone();
-            tokio::spawn(async move { ports.purge().await });
-        }
-        report
-    }
-
-    fn record_cut(&self, target: CutTarget, reason: CutReason, ended: Ended, committed: Instant) {
-        if ended.count == 0 {
-            return;
-        }
-        let now = self.clock.now();
-        let (kind, outcome) = (AuditKind::Cut, AuditOutcome::Done);
-        let mut event = AuditEvent::new(now, kind, "sessions.end", outcome, "gateway");
-        event.account = match (target, &ended.whose) {
-            (CutTarget::Account(account), _) => Some(account.0),
-            (_, Some((account, _))) => Some(account.0),
-            (_, None) => None,
-        };
-        event.target = ended.whose.map(|(_, name)| name.shown().to_owned());
-        let milliseconds = committed.elapsed().as_secs_f64() * 1000.0;
-        event.detail = Some(format!(
-            "{}: {} sessions ended, the last socket closed {milliseconds:.2} ms after the commit",
-            EndReason::Cut(reason).as_str(),
-            ended.count
-        ));
-        self.audit.record(event, None);
-    }
-
-    /// Applies changes that nobody announced: those of a caller that died between commit and
-    /// announcement, and those of other processes.
-    async fn sweep(self: &Arc<Self>) {
-        let swept = self.swept.load(Ordering::SeqCst);
-        match self.policy.changes_since(swept).await {
-            Ok(changes) => {
-                for change in changes {
-                    self.apply(&change, Instant::now()).await;
-                    self.swept.fetch_max(change.version, Ordering::SeqCst);
-                }
-                let swept = self.swept.load(Ordering::SeqCst);
-                self.lock_known().retain(|version| *version > swept);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the outbox cannot be read; every session is decided anew");
-                self.decide_everything_anew().await;
-            }
-        }
-    }
-
-    /// What was missed is not known: every session takes a new view, and those that a new view
-    /// does not admit end. Goes on from the newest commit.
-    async fn decide_everything_anew(&self) {
-        let newest = self.policy.newest_version().await;
-        let change = Change {
-            site: true,
-            ..Change::default()
-        };
-        self.applied.fetch_add(1, Ordering::SeqCst);
-        let touched = self.registry.mark(&change);
-        self.decide_entries(&touched).await;
-        if let Ok(newest) = newest {
-            self.swept.fetch_max(newest, Ordering::SeqCst);
-            self.lock_known().retain(|version| *version > newest);
-        }
-    }
-
-    async fn purge(&self) {
+    pub(crate) async fn purge(&self) {
         let _one_at_a_time = self.purging.lock().await;
         let now = self.clock.now();
         self.own.sweep(now);
@@ -460,10 +307,6 @@ impl Ports {
             Ok(removed) => tracing::info!(removed, "purged partial uploads"),
             Err(error) => tracing::error!(%error, "partial uploads could not be purged"),
         }
-    }
-
-    fn lock_known(&self) -> std::sync::MutexGuard<'_, BTreeSet<i64>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A name that is no account may be a mistyped password (rule A4).

@@ -15,13 +15,14 @@ use portcullis_model::{AccountId, AccountName, CredentialId, GroupId, SessionId}
 
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::entry::Standing;
+use crate::lease::Lease;
 use crate::{ConnectionInfo, EndReason, SessionSummary, Transport};
 
 /// The list.
-#[derive(Default)]
 pub(crate) struct Registry {
     lists: Mutex<Lists>,
     next_id: AtomicU64,
+    lease: Arc<Lease>,
 }
 
 #[derive(Default)]
@@ -77,6 +78,7 @@ pub(crate) struct Registered {
     pub(crate) info: ConnectionInfo,
     transport: Arc<dyn Transport>,
     registry: Weak<Registry>,
+    lease: Arc<Lease>,
     ended: AtomicBool,
     /// Rises with every change that touches this session; a view loaded at a smaller stamp is
     /// stale.
@@ -110,6 +112,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Registry {
+    /// An empty list, whose entries live no longer than the lease.
+    pub(crate) fn new(lease: Arc<Lease>) -> Arc<Self> {
+        Arc::new(Registry {
+            lists: Mutex::default(),
+            next_id: AtomicU64::new(0),
+            lease,
+        })
+    }
+
     /// Enters a client that has not logged in.
     pub(crate) fn enter(
         self: &Arc<Self>,
@@ -123,6 +134,7 @@ impl Registry {
             info,
             transport,
             registry: Arc::downgrade(self),
+            lease: self.lease.clone(),
             ended: AtomicBool::new(false),
             stamp: AtomicU64::new(0),
             state: Mutex::default(),
@@ -186,6 +198,9 @@ impl Registry {
         let mut state = lock(&entry.state);
         if state.end.is_some() {
             return Err(RefusalReason::Cut);
+        }
+        if !self.lease.holds() {
+            return Err(RefusalReason::Unavailable);
         }
         let open = lists.sessions.entry(summary.account).or_default();
         if *open >= most {
@@ -312,9 +327,9 @@ impl Lists {
 }
 
 impl Registered {
-    /// Whether it was ended from outside.
+    /// Whether it was ended from outside, or nobody can say whether it should have been.
     pub(crate) fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.ended.load(Ordering::Acquire) || !self.lease.holds()
     }
 
     /// The stamp that a view loaded from now on rests on. Read it before the view is loaded.

@@ -1,7 +1,7 @@
 //! The ports behind which policy is kept.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
@@ -9,7 +9,7 @@ use portcullis_model::{AccessView, AccountId, CredentialId, Protocol, VirtualPat
 
 use crate::FileIdentity;
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
-use crate::announce::{Change, Unannounced};
+use crate::announce::{Change, CutReport, NodeReport, Unannounced};
 
 /// One account as a session needs it, compiled. Loading it touches one account and its groups.
 #[derive(Debug)]
@@ -116,6 +116,38 @@ pub trait PolicyStore: Send + Sync + 'static {
 
     /// The newest commit's number.
     async fn newest_version(&self) -> Result<i64, StoreError>;
+
+    /// How long this gateway may go on without having read the newest changes (rule C7); `None`
+    /// where no other gateway shares the directory.
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Returns when another gateway may have committed something. A word can be lost: the outbox is
+    /// read every second all the same.
+    async fn heard(&self) {
+        std::future::pending().await
+    }
+
+    /// Writes down that this gateway has read the newest changes and told its sessions of all up to
+    /// `version`.
+    async fn renew(&self, version: i64) -> Result<(), StoreError> {
+        let _ = version;
+        Ok(())
+    }
+
+    /// Tells the other gateways what this one ended because of the change `version`.
+    async fn acknowledge(&self, version: i64, report: &CutReport) -> Result<(), StoreError> {
+        let _ = (version, report);
+        Ok(())
+    }
+
+    /// Waits until the other gateways have told their sessions of `version`, at most two seconds;
+    /// how they stand then.
+    async fn others(&self, version: i64) -> Result<Vec<NodeReport>, StoreError> {
+        let _ = version;
+        Ok(Vec::new())
+    }
 
     /// Accounts deleted whose partial uploads may still lie in the storage (rule U5).
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError>;

@@ -1,6 +1,7 @@
 //! Accounts as logins and sessions see them.
 
 use super::*;
+use crate::db;
 
 #[tokio::test]
 async fn an_account_is_found_by_any_spelling_of_its_name() {
@@ -30,7 +31,7 @@ async fn set_column(site: &Site, sql: &'static str) {
         .writer
         .run(move |tx| {
             Box::pin(async move {
-                sqlx::query(sql).execute(&mut tx.connection).await.unwrap();
+                db::query(sql).execute(&mut tx.connection).await.unwrap();
                 Ok::<(), AdminError>(())
             })
         })
@@ -58,14 +59,14 @@ async fn an_account_is_active_only_if_neither_side_disables_it() {
     site.change(AdminChange::UserDisable { name: name("ana") })
         .await;
     assert_eq!(active(&site).await, (false, false));
-    set_column(&site, "UPDATE accounts SET provider_disabled = 1").await;
+    set_column(&site, "UPDATE accounts SET provider_disabled = TRUE").await;
     let error = site
         .refusal(AdminChange::UserEnable { name: name("ana") })
         .await;
     assert!(error.to_string().contains("identity provider"), "{error}");
-    set_column(&site, "UPDATE accounts SET local_disabled = 0").await;
+    set_column(&site, "UPDATE accounts SET local_disabled = FALSE").await;
     assert_eq!(active(&site).await, (false, false));
-    set_column(&site, "UPDATE accounts SET provider_disabled = 0").await;
+    set_column(&site, "UPDATE accounts SET provider_disabled = FALSE").await;
     assert_eq!(active(&site).await, (true, true));
 }
 

@@ -1,10 +1,9 @@
 //! The audit: group commits, outcomes, tampering, space.
 
 use portcullis_gate::AuditStore as _;
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::*;
+use crate::db;
 
 async fn records(site: &Site) -> Vec<Value> {
     site.directory.settle().await.unwrap();
@@ -22,13 +21,8 @@ async fn records(site: &Site) -> Vec<Value> {
 
 /// Alters the file behind the directory's back.
 pub(super) async fn tamper(site: &Site, sql: &'static str) {
-    let file = site.folder.path().join("portcullis.db");
-    let mut connection = SqliteConnectOptions::new()
-        .filename(file)
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    let mut connection = beside(site.folder.path()).await;
+    db::query(sql).execute(&mut connection).await.unwrap();
 }
 
 pub(super) async fn verify(site: &Site) -> Value {
@@ -156,7 +150,10 @@ async fn the_chain_shows_what_was_altered_or_removed() {
             4,
         ),
         ("UPDATE audit SET intent = 1 WHERE seq = 4", 4),
-        ("UPDATE audit SET hash = zeroblob(32) WHERE seq = 10", 10),
+        (
+            "UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 1) WHERE seq = 10",
+            10,
+        ),
         ("UPDATE audit SET account = 7 WHERE seq = 5", 5),
         ("DELETE FROM audit WHERE seq = 6", 6),
         ("DELETE FROM audit WHERE seq <= 3", 1),
@@ -265,7 +262,7 @@ async fn refusals_of_one_name_and_address_are_counted() {
 async fn without_space_intents_fail_and_cuts_do_not() {
     // rule A3
     let folder = tempfile::tempdir().unwrap();
-    let mut config = DirectoryConfig::new(folder.path().join("portcullis.db"));
+    let mut config = config(folder.path()).await;
     config.min_free_bytes = u64::MAX;
     let directory = Directory::open(config).await.unwrap();
     let at = UNIX_EPOCH + Duration::from_secs(1);
@@ -281,7 +278,7 @@ async fn without_space_intents_fail_and_cuts_do_not() {
 async fn a_full_queue_drops_counts_and_tells() {
     // rule A3: never waits
     let folder = tempfile::tempdir().unwrap();
-    let mut config = DirectoryConfig::new(folder.path().join("portcullis.db"));
+    let mut config = config(folder.path()).await;
     config.audit_queue = 16;
     let directory = Directory::open(config).await.unwrap();
     let at = UNIX_EPOCH + Duration::from_secs(1);
@@ -354,15 +351,15 @@ async fn records_can_be_searched_and_walked() {
 async fn an_intent_that_must_survive_a_power_loss_is_committed_when_it_returns() {
     // rule A2, the setting
     let folder = tempfile::tempdir().unwrap();
-    let mut config = DirectoryConfig::new(folder.path().join("portcullis.db"));
+    let mut config = config(folder.path()).await;
     config.survive_power_loss = true;
     let directory = Directory::open(config).await.unwrap();
     let at = UNIX_EPOCH + Duration::from_secs(1);
     let intent = AuditEvent::new(at, AuditKind::File, "upload", AuditOutcome::Intent, "ana");
     directory.intent(intent).await.unwrap();
     let mut snapshot = directory.snapshot().await.unwrap();
-    let stored: i64 = sqlx::query_scalar("SELECT count(*) FROM audit")
-        .fetch_one(&mut *snapshot)
+    let stored: i64 = db::query_scalar("SELECT count(*) FROM audit")
+        .fetch_one(&mut snapshot)
         .await
         .unwrap();
     assert_eq!(stored, 1);

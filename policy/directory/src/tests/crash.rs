@@ -19,8 +19,8 @@ async fn child_that_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else {
         return;
     };
-    let path = std::path::Path::new(&folder).join("portcullis.db");
-    let directory = Directory::open(DirectoryConfig::new(path)).await.unwrap();
+    let folder = std::path::Path::new(&folder);
+    let directory = Directory::open(config(folder).await).await.unwrap();
     let at = UNIX_EPOCH + Duration::from_secs(1);
     for number in 0_u32.. {
         let intent = AuditEvent::new(at, AuditKind::File, "upload", AuditOutcome::Intent, "ana");
@@ -81,8 +81,7 @@ async fn what_was_acknowledged_survives_kill_9() {
         users.len()
     );
 
-    let path = folder.path().join("portcullis.db");
-    let directory = Directory::open(DirectoryConfig::new(path)).await.unwrap();
+    let directory = Directory::open(config(folder.path()).await).await.unwrap();
     let query = AdminQuery::Audit {
         after: 0,
         limit: 10_000,
@@ -138,8 +137,7 @@ async fn child_that_removes_a_folder() {
     let Some(folder) = std::env::var_os(FOLDER) else {
         return;
     };
-    let path = std::path::Path::new(&folder).join("portcullis.db");
-    let mut config = DirectoryConfig::new(path);
+    let mut config = config(std::path::Path::new(&folder)).await;
     let clock = Arc::new(Stoppable(AtomicBool::new(false)));
     config.clock = clock.clone();
     let directory = Directory::open(config).await.unwrap();

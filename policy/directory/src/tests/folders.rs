@@ -1,9 +1,9 @@
 //! What belongs to a folder moves and dies with it.
 
 use portcullis_gate::{FileIdentity, FolderMove};
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::*;
+use crate::db;
 
 pub(super) fn leaving(from: &str, to: Option<&str>) -> FolderMove {
     let folder = Some(FileIdentity {
@@ -171,16 +171,13 @@ async fn a_move_that_an_older_version_journalled_is_kept() {
     // rule D1
     let mut site = Site::new().await;
     site.directory.close().await;
-    let file = site.folder.path().join("portcullis.db");
-    let pool = sqlx::SqlitePool::connect_with(SqliteConnectOptions::new().filename(file))
+    let mut connection = beside(site.folder.path()).await;
+    database::undo(&mut connection, 1).await;
+    db::query("INSERT INTO folder_moves (from_folder, to_folder, at) VALUES ('/a', '/b', 7)")
+        .execute(&mut connection)
         .await
         .unwrap();
-    crate::schema::migrator().undo(&pool, 1).await.unwrap();
-    sqlx::query("INSERT INTO folder_moves (from_folder, to_folder, at) VALUES ('/a', '/b', 7)")
-        .execute(&pool)
-        .await
-        .unwrap();
-    pool.close().await;
+    connection.close().await.unwrap();
     site.reopen().await;
     let open = site.directory.unfinished_folder_moves().await.unwrap();
     let what = FolderMove {

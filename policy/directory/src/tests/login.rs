@@ -3,6 +3,7 @@
 use portcullis_authn::{SecretText, ThrottleKey};
 
 use super::*;
+use crate::db;
 
 const WINDOW: Duration = Duration::from_secs(600);
 
@@ -132,8 +133,8 @@ async fn dead_counters_do_not_pile_up() {
         site.forward(2 * WINDOW);
     }
     let mut snapshot = site.directory.snapshot().await.unwrap();
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM throttles")
-        .fetch_one(&mut *snapshot)
+    let rows: i64 = db::query_scalar("SELECT count(*) FROM throttles")
+        .fetch_one(&mut snapshot)
         .await
         .unwrap();
     assert_eq!(rows, 50);

@@ -13,9 +13,11 @@ mod admission;
 mod audit;
 mod crash;
 mod credentials;
+mod database;
 mod folders;
 mod journal;
 mod login;
+mod nodes;
 mod open;
 mod openssh;
 mod plans;
@@ -33,7 +35,8 @@ use portcullis_model::{
 };
 use serde_json::Value;
 
-use crate::{Directory, DirectoryConfig};
+use crate::Directory;
+use database::{beside, config, on_a_server};
 
 /// A clock that stands until it is moved.
 struct Standing(Mutex<SystemTime>);
@@ -142,9 +145,8 @@ impl Site {
 }
 
 async fn open(folder: &tempfile::TempDir, clock: &Arc<Standing>) -> Directory {
-    let mut config = DirectoryConfig::new(folder.path().join("portcullis.db"));
+    let mut config = config(folder.path()).await;
     config.clock = clock.clone();
-    config.min_free_bytes = 0;
     Directory::open(config).await.unwrap()
 }
 

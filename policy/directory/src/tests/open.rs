@@ -2,11 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::SqliteConnectOptions;
-
 use super::*;
 use crate::DirectoryError;
+use crate::db::{self, Sql};
 use crate::space::Space;
 
 #[tokio::test]
@@ -29,17 +27,12 @@ async fn the_database_and_its_log_are_private() {
 }
 
 async fn alter(folder: &tempfile::TempDir, sql: &'static str) {
-    let file = folder.path().join("portcullis.db");
-    let mut connection = SqliteConnectOptions::new()
-        .filename(file)
-        .connect()
-        .await
-        .unwrap();
-    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    let mut connection = beside(folder.path()).await;
+    db::query(sql).execute(&mut connection).await.unwrap();
 }
 
 async fn opened(folder: &tempfile::TempDir) -> Result<Directory, DirectoryError> {
-    Directory::open(DirectoryConfig::new(folder.path().join("portcullis.db"))).await
+    Directory::open(config(folder.path()).await).await
 }
 
 #[tokio::test]
@@ -49,7 +42,7 @@ async fn a_newer_schema_is_refused_with_what_to_do() {
     alter(
         &site.folder,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (99, 'later', 1, x'00', 0)",
+         SELECT 99, 'later', TRUE, checksum, 0 FROM _sqlx_migrations WHERE version = 1",
     )
     .await;
     let error = opened(&site.folder).await.unwrap_err();
@@ -63,10 +56,12 @@ async fn a_newer_schema_is_refused_with_what_to_do() {
 async fn a_foreign_schema_and_a_missing_folder_are_refused() {
     let site = Site::new().await;
     site.directory.close().await;
-    alter(&site.folder, "UPDATE _sqlx_migrations SET checksum = x'00'").await;
+    let other = "UPDATE _sqlx_migrations SET checksum = \
+         (SELECT checksum FROM _sqlx_migrations WHERE version = 2)";
+    alter(&site.folder, other).await;
     let error = opened(&site.folder).await.unwrap_err();
     assert!(matches!(error, DirectoryError::ForeignSchema(1)), "{error}");
-    let error = Directory::open(DirectoryConfig::new("/nonexistent/folder/db"))
+    let error = Directory::open(crate::DirectoryConfig::new("/nonexistent/folder/db"))
         .await
         .unwrap_err();
     assert!(matches!(error, DirectoryError::File { .. }), "{error}");
@@ -76,19 +71,19 @@ async fn a_foreign_schema_and_a_missing_folder_are_refused() {
 async fn the_schema_can_be_taken_back() {
     let site = Site::new().await;
     site.directory.close().await;
-    let file = site.folder.path().join("portcullis.db");
-    let pool = sqlx::SqlitePool::connect_with(SqliteConnectOptions::new().filename(file))
+    let mut connection = beside(site.folder.path()).await;
+    database::undo(&mut connection, 0).await;
+    let tables = Sql::either(
+        "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '_sqlx%'",
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() \
+         AND tablename NOT LIKE '_sqlx%'",
+    );
+    let left: Vec<String> = db::query_scalar(tables)
+        .fetch_all(&mut connection)
         .await
         .unwrap();
-    crate::schema::migrator().undo(&pool, 0).await.unwrap();
-    let left: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' AND name NOT LIKE '_sqlx%'",
-    )
-    .fetch_all(&pool)
-    .await
-    .unwrap();
     assert_eq!(left, Vec::<String>::new());
-    pool.close().await;
+    connection.close().await.unwrap();
     opened(&site.folder).await.unwrap().close().await;
 }
 

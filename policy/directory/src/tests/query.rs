@@ -3,6 +3,7 @@
 use portcullis_model::{Action, PlaceKind};
 
 use super::*;
+use crate::db;
 
 #[tokio::test]
 async fn users_are_listed_in_pages() {
@@ -244,10 +245,7 @@ async fn ten_thousand_users_cost_a_login_no_more() {
         .writer
         .run(move |tx| {
             Box::pin(async move {
-                sqlx::query(insert)
-                    .execute(&mut tx.connection)
-                    .await
-                    .unwrap();
+                db::query(insert).execute(&mut tx.connection).await.unwrap();
                 Ok::<(), AdminError>(())
             })
         })

@@ -1,0 +1,295 @@
+//! Telling the sessions what was committed, here and by other gateways.
+//!
+//! Owns how far the outbox was read. One place consumes [`Unannounced`], and one place ends what a
+//! lost lease leaves unvouched for.
+//! INVARIANT: the sessions hear of every commit exactly once, whoever brings it: the one who made
+//! it, the sweep, or another gateway's word.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use portcullis_model::AccountName;
+use tokio::sync::OnceCell;
+
+use crate::admin::{AdminChange, AdminError, AdminOutcome};
+use crate::announce::{Change, CutReason, CutTarget};
+use crate::gate::Ports;
+use crate::registry::Ended;
+use crate::{AuditEvent, AuditKind, AuditOutcome, CutReport, EndReason, Unannounced};
+
+/// Whether a lease that ended was renewed is looked at this often.
+const LOOK: Duration = Duration::from_millis(100);
+/// Commits behind the sweep whose reports are kept, for whoever made one and comes late.
+const KEPT: i64 = 1_000;
+
+/// Which commits the sessions have heard of.
+pub(crate) struct Told {
+    commits: Mutex<BTreeMap<i64, Arc<OnceCell<CutReport>>>>,
+    /// The outbox was read through this commit.
+    through: AtomicI64,
+}
+
+impl Default for Told {
+    /// Nothing is swept before the first reading.
+    fn default() -> Self {
+        Told {
+            commits: Mutex::default(),
+            through: AtomicI64::new(i64::MAX),
+        }
+    }
+}
+
+impl Told {
+    /// Sessions that begin from here on know everything through this commit.
+    pub(crate) fn begin(&self, newest: i64) {
+        self.through.store(newest, Ordering::SeqCst);
+    }
+
+    fn through(&self) -> i64 {
+        self.through.load(Ordering::SeqCst)
+    }
+
+    fn pass(&self, version: i64) {
+        let through = self
+            .through
+            .fetch_max(version, Ordering::SeqCst)
+            .max(version);
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = commits.split_off(&(through - KEPT));
+        *commits = kept;
+    }
+
+    fn once(&self, version: i64) -> Arc<OnceCell<CutReport>> {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        commits.entry(version).or_default().clone()
+    }
+}
+
+impl Ports {
+    /// Tells the sessions of a committed change: ends those that it ends, and makes the others take
+    /// a new view. The one place that consumes [`Unannounced`].
+    pub(crate) async fn announce<T>(
+        self: &Arc<Self>,
+        unannounced: Unannounced<T>,
+    ) -> (T, CutReport) {
+        let (value, change, committed) = unannounced.into_parts();
+        let report = self.apply(&change, committed).await;
+        (value, report)
+    }
+
+    /// [`announce`](Self::announce), and waits until the other gateways have told theirs (rule M5).
+    pub(crate) async fn announce_everywhere<T>(
+        self: &Arc<Self>,
+        unannounced: Unannounced<T>,
+    ) -> (T, CutReport) {
+        let (version, committed) = unannounced.when();
+        let (value, mut report) = self.announce(unannounced).await;
+        if version == 0 || self.policy.lease().is_none() {
+            return (value, report);
+        }
+        match self.policy.others(version).await {
+            Ok(nodes) => {
+                let ended: u64 = nodes.iter().map(|node| node.sessions_ended).sum();
+                if ended > 0 {
+                    report.sessions_ended += ended;
+                    report.slowest_ms = committed.elapsed().as_secs_f64() * 1000.0;
+                }
+                let open: u64 = nodes.iter().map(|node| node.sessions_not_ended).sum();
+                report.sessions_not_ended += open;
+                report.nodes = nodes;
+            }
+            Err(error) => tracing::error!(%error, version, "the other gateways were not heard"),
+        }
+        (value, report)
+    }
+
+    /// Ends what a change that could not be stored wanted to end: ending access never waits for the
+    /// audit's or the directory's disk (rule A3). A change that was to do more has failed all the
+    /// same.
+    pub(crate) fn end_unstored(
+        &self,
+        change: &AdminChange,
+        error: crate::StoreError,
+    ) -> Result<(AdminOutcome, CutReport), AdminError> {
+        let (target, reason) = match change {
+            AdminChange::SessionEnd { session } => {
+                (Some(CutTarget::Session(*session)), CutReason::Administrator)
+            }
+            AdminChange::SessionsEndOf { name } => {
+                (self.open_sessions_of(name), CutReason::Administrator)
+            }
+            AdminChange::UserDisable { name } => {
+                (self.open_sessions_of(name), CutReason::AccountDisabled)
+            }
+            AdminChange::UserDelete { name } => {
+                (self.open_sessions_of(name), CutReason::AccountDeleted)
+            }
+            _ => (None, CutReason::Administrator),
+        };
+        let Some(target) = target else {
+            return Err(AdminError::Store(error));
+        };
+        let begun = Instant::now();
+        let ended = self.registry.cut(target, reason);
+        let report = CutReport {
+            sessions_ended: ended.count,
+            slowest_ms: begun.elapsed().as_secs_f64() * 1000.0,
+            ..CutReport::default()
+        };
+        tracing::error!(
+            ended = report.sessions_ended,
+            "sessions were ended, and the directory could not store why"
+        );
+        self.record_cut(target, reason, ended, begun);
+        match change {
+            AdminChange::SessionEnd { .. } | AdminChange::SessionsEndOf { .. } => {
+                Ok((serde_json::json!({ "stored": false }), report))
+            }
+            _ => Err(AdminError::Store(error)),
+        }
+    }
+
+    fn open_sessions_of(&self, name: &AccountName) -> Option<CutTarget> {
+        let open = self.registry.summaries();
+        let found = open.iter().find(|session| session.name == *name)?;
+        Some(CutTarget::Account(found.account))
+    }
+
+    /// Tells the sessions, once for each commit: whoever comes later waits and hears the same.
+    async fn apply(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
+        if change.version == 0 {
+            return CutReport::default();
+        }
+        let once = self.told.once(change.version);
+        let telling = once.get_or_init(|| self.tell(change, committed));
+        telling.await.clone()
+    }
+
+    async fn tell(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
+        let mut report = CutReport::default();
+        for cut in &change.cuts {
+            let ended = self.registry.cut(cut.target, cut.reason);
+            report.sessions_ended += ended.count;
+            self.record_cut(cut.target, cut.reason, ended, committed);
+        }
+        let milliseconds = || committed.elapsed().as_secs_f64() * 1000.0;
+        if report.sessions_ended > 0 {
+            report.slowest_ms = milliseconds();
+        }
+        self.applied.fetch_add(1, Ordering::SeqCst);
+        let touched = self.registry.mark(change);
+        if change.entry {
+            let ended = self.decide_entries(&touched).await;
+            if ended > 0 {
+                report.sessions_ended += ended;
+                report.slowest_ms = milliseconds();
+            }
+        }
+        if change
+            .cuts
+            .iter()
+            .any(|cut| cut.reason == CutReason::AccountDeleted)
+        {
+            let ports = self.clone();
+            tokio::spawn(async move { ports.purge().await });
+        }
+        report
+    }
+
+    fn record_cut(&self, target: CutTarget, reason: CutReason, ended: Ended, committed: Instant) {
+        if ended.count == 0 {
+            return;
+        }
+        let now = self.clock.now();
+        let (kind, outcome) = (AuditKind::Cut, AuditOutcome::Done);
+        let mut event = AuditEvent::new(now, kind, "sessions.end", outcome, "gateway");
+        event.account = match (target, &ended.whose) {
+            (CutTarget::Account(account), _) => Some(account.0),
+            (_, Some((account, _))) => Some(account.0),
+            (_, None) => None,
+        };
+        event.target = ended.whose.map(|(_, name)| name.shown().to_owned());
+        let milliseconds = committed.elapsed().as_secs_f64() * 1000.0;
+        event.detail = Some(format!(
+            "{}: {} sessions ended, the last socket closed {milliseconds:.2} ms after the commit",
+            EndReason::Cut(reason).as_str(),
+            ended.count
+        ));
+        self.audit.record(event, None);
+    }
+
+    /// Applies changes that nobody announced: those of a caller that died between commit and
+    /// announcement, and those of other processes.
+    pub(crate) async fn sweep(self: &Arc<Self>) {
+        loop {
+            let began = Instant::now();
+            let swept = self.told.through();
+            match self.policy.changes_since(swept).await {
+                Ok(changes) if changes.is_empty() => return self.renew(began, swept).await,
+                Ok(changes) => {
+                    for change in changes {
+                        let report = self.apply(&change, Instant::now()).await;
+                        self.told.pass(change.version);
+                        self.acknowledge(change.version, &report).await;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the outbox cannot be read");
+                    return self.decide_everything_anew(began).await;
+                }
+            }
+        }
+    }
+
+    /// Everything up to `swept` was told, and nothing newer was there at `began`.
+    async fn renew(&self, began: Instant, swept: i64) {
+        self.lease.renew(began);
+        if let Err(error) = self.policy.renew(swept).await {
+            tracing::warn!(%error, "the other gateways do not hear that this one lives");
+        }
+    }
+
+    async fn acknowledge(&self, version: i64, report: &CutReport) {
+        if let Err(error) = self.policy.acknowledge(version, report).await {
+            tracing::warn!(%error, version, "the other gateways do not hear what this one ended");
+        }
+    }
+
+    /// Ends every session whenever the lease has ended, until the task that runs it is aborted.
+    pub(crate) async fn end_unvouched(&self) {
+        loop {
+            self.lease.ended().await;
+            let mut ended = 0;
+            for entry in self.registry.all() {
+                ended += u64::from(entry.end(EndReason::Unvouched));
+            }
+            if ended > 0 {
+                tracing::error!(ended, "sessions ended: the directory cannot be reached");
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// What was missed is not known: every session takes a new view, and those that a new view
+    /// does not admit end. Goes on from the newest commit. Where the directory does not answer at
+    /// all, a lease ends the sessions, if there is one.
+    async fn decide_everything_anew(&self, began: Instant) {
+        let newest = self.policy.newest_version().await;
+        if newest.is_err() && self.policy.lease().is_some() {
+            return;
+        }
+        let change = Change {
+            site: true,
+            ..Change::default()
+        };
+        self.applied.fetch_add(1, Ordering::SeqCst);
+        let touched = self.registry.mark(&change);
+        self.decide_entries(&touched).await;
+        if let Ok(newest) = newest {
+            self.told.pass(newest);
+            self.renew(began, self.told.through()).await;
+        }
+    }
+}
