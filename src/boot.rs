@@ -13,6 +13,7 @@ mod offline;
 use std::path::{Path, PathBuf};
 
 use portcullis_authn::{SiteKey, TOTP_PURPOSE};
+use portcullis_directory::Database;
 use portcullis_gate::Durability;
 use portcullis_storage_local::{LocalConfig, LocalStorage};
 use tracing_subscriber::EnvFilter;
@@ -28,6 +29,8 @@ pub use offline::Offline;
 pub const CONFIG: &str = "portcullis.toml";
 /// The directory's file.
 pub const DATABASE: &str = "portcullis.db";
+/// Names this node among those that share a database of PostgreSQL.
+pub const NODE: &str = "node.id";
 /// The site's key: 32 random bytes, from which all seals and keyed hashes are derived.
 const SITE_KEY: &str = "site.key";
 /// The folder that is served where the settings name no other.
@@ -40,25 +43,55 @@ const DEFAULT_ROOT: &str = "files";
 pub fn read_config(folder: &DataFolder, file: Option<&Path>) -> Result<Config, Failure> {
     let (path, text) = match file {
         Some(file) => (file.to_path_buf(), read_named(file)?),
-        None => {
-            let path = folder.path().join(CONFIG);
-            let Some(bytes) = folder.read(CONFIG)? else {
-                return Ok(Config::default());
-            };
-            (
-                path.clone(),
-                String::from_utf8(bytes).context(path.display())?,
-            )
-        }
+        None => (folder.path().join(CONFIG), config_text(folder)?),
     };
-    Config::parse(&text).map_err(|problems| {
+    let mut config = Config::parse(&text).map_err(|problems| {
         let lines: Vec<String> = problems.iter().map(Problem::to_string).collect();
         Failure::new(format!(
             "{} is not in order:\n{}",
             path.display(),
             lines.join("\n")
         ))
-    })
+    })?;
+    if let Some(database) = database_of_the_environment()? {
+        config.database = database;
+    }
+    Ok(config)
+}
+
+/// Whether a gateway or a command has used this data folder before.
+pub fn was_used(folder: &DataFolder) -> bool {
+    folder.has(DATABASE) || folder.has(NODE)
+}
+
+/// Whether there is a directory to open: one that was used, or a server that the settings name.
+pub fn has_directory(folder: &DataFolder) -> bool {
+    was_used(folder) || matches!(read_database(folder), Ok(Database::Server(_)))
+}
+
+/// Where the directory is, whatever else is wrong with `portcullis.toml`.
+///
+/// # Errors
+/// The file cannot be read so far.
+pub fn read_database(folder: &DataFolder) -> Result<Database, Failure> {
+    match database_of_the_environment()? {
+        Some(database) => Ok(database),
+        None => Config::database(&config_text(folder)?).context(CONFIG),
+    }
+}
+
+/// `PORTCULLIS_DATABASE` stands above the file, so that a password need not stand in one.
+fn database_of_the_environment() -> Result<Option<Database>, Failure> {
+    match std::env::var("PORTCULLIS_DATABASE") {
+        Ok(text) => text.parse().map(Some).context("PORTCULLIS_DATABASE"),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The text of `portcullis.toml`; empty where there is none.
+fn config_text(folder: &DataFolder) -> Result<String, Failure> {
+    let bytes = folder.read(CONFIG)?.unwrap_or_default();
+    String::from_utf8(bytes).context(folder.path().join(CONFIG).display())
 }
 
 #[expect(
@@ -105,7 +138,7 @@ pub fn site_key(folder: &DataFolder) -> Result<SiteKey, Failure> {
         })?;
         return Ok(SiteKey::from_bytes(bytes));
     }
-    if folder.has(DATABASE) {
+    if was_used(folder) {
         return Err(Failure::new(format!(
             "{} is missing; restore it from a backup: the directory's secrets are sealed with it",
             folder.path().join(SITE_KEY).display()

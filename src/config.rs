@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use portcullis_directory::{Database, DirectoryError};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -25,6 +26,8 @@ use limits::RawLimits;
 pub struct Config {
     /// SFTP.
     pub sftp: Sftp,
+    /// Where accounts, policy and the audit are kept.
+    pub database: Database,
     /// Where bytes are kept.
     pub storage: StorageSettings,
     /// Bounds of everything that a client can use up.
@@ -115,6 +118,7 @@ impl Default for Config {
             sftp: Sftp {
                 listen: vec![default_listen()],
             },
+            database: Database::Embedded,
             storage: StorageSettings {
                 root: PathBuf::from("files"),
                 fsync: Fsync::Close,
@@ -136,6 +140,7 @@ fn default_listen() -> SocketAddr {
 #[serde(default, deny_unknown_fields)]
 struct RawConfig {
     sftp: RawSftp,
+    directory: RawDirectory,
     storage: RawStorage,
     limits: RawLimits,
     log: RawLog,
@@ -155,6 +160,12 @@ struct RawSftp {
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawDirectory {
+    database: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -179,13 +190,26 @@ struct Problems<'a> {
 
 impl Problems<'_> {
     fn add(&mut self, span: Option<Range<usize>>, message: String) {
-        let place = span.map(|span| place_of(self.text, span.start));
-        self.found.push(Problem {
-            line: place.as_ref().map(|(line, _, _)| *line),
-            column: place.as_ref().map(|(_, column, _)| *column),
-            text: place.map(|(_, _, text)| text),
+        let problem = match span {
+            Some(span) => self.at(span, message),
+            None => Problem {
+                line: None,
+                column: None,
+                text: None,
+                message,
+            },
+        };
+        self.found.push(problem);
+    }
+
+    fn at(&self, span: Range<usize>, message: String) -> Problem {
+        let (line, column, text) = place_of(self.text, span.start);
+        Problem {
+            line: Some(line),
+            column: Some(column),
+            text: Some(text),
             message,
-        });
+        }
     }
 }
 
@@ -220,6 +244,7 @@ impl Config {
             sftp: Sftp {
                 listen: listen(&mut problems, raw.sftp.listen),
             },
+            database: database(&mut problems, raw.directory.database),
             storage: StorageSettings {
                 root: root(&mut problems, raw.storage.root),
                 fsync: raw.storage.fsync.unwrap_or_default(),
@@ -242,6 +267,22 @@ impl Config {
             Ok(config)
         } else {
             Err(problems.found)
+        }
+    }
+}
+
+impl Config {
+    /// Where the directory is, whatever else is wrong with the settings.
+    ///
+    /// # Errors
+    /// The text is no TOML, or this setting is wrong.
+    pub fn database(text: &str) -> Result<Database, DirectoryError> {
+        let settings: toml::Table = text.parse().map_err(|_| DirectoryError::Address)?;
+        let table = settings.get("directory");
+        match table.and_then(|table| table.get("database")) {
+            None => Ok(Database::Embedded),
+            Some(toml::Value::String(text)) => text.parse(),
+            Some(_) => Err(DirectoryError::Address),
         }
     }
 }
@@ -275,6 +316,23 @@ fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<S
         }
     }
     addresses
+}
+
+fn database(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> Database {
+    let Some(raw) = raw else {
+        return Database::Embedded;
+    };
+    raw.get_ref().parse().unwrap_or_else(|_| {
+        let message = "directory.database must be \"embedded\", or an address such as \
+                       \"postgres://portcullis@db.example.com/portcullis\" (special characters in \
+                       it are written as %XX)";
+        // The line is not shown: it may hold a password.
+        problems.found.push(Problem {
+            text: None,
+            ..problems.at(raw.span(), message.to_owned())
+        });
+        Database::Embedded
+    })
 }
 
 fn root(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> PathBuf {

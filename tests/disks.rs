@@ -320,8 +320,8 @@ fn uploads_stop_before_the_audit_has_no_room_and_cuts_do_not() {
             assert_eq!(told["sessions_ended"], 1, "{told}");
             assert!(leaver.wait_for_end(Duration::from_secs(2)).await);
 
-            // Entirely full: a cut still works, from the room that was held back. The gateway stands
-            // still meanwhile, or it gives that room up while the volume is being filled with it.
+            // Entirely full: a cut still works, from the room that was held back. The gateway
+            // stands still meanwhile, or it gives that room up while the volume is being filled.
             let mut second = login_key(&demo, &eve).await;
             let gateway = rustix::process::Pid::from_raw(demo.pid().cast_signed()).unwrap();
             rustix::process::kill_process(gateway, rustix::process::Signal::STOP).unwrap();

@@ -18,6 +18,7 @@ mod audit;
 mod bad_input;
 mod bypass;
 mod clients;
+mod cluster;
 mod commands;
 mod cut;
 mod disks;

@@ -59,7 +59,7 @@ impl Gateway {
         let storage = Arc::new(open_storage(&folder, config)?);
         let bound = Bound::new(&config.sftp.listen).await?;
         let addresses = bound.addresses();
-        let directory = open_directory(&folder).await?;
+        let directory = open_directory(&folder, config, &key).await?;
         let clock = Arc::new(SystemClock);
         let gate = Gate::new(
             gate_config(config),

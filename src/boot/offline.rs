@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use portcullis_directory::{Directory, DirectoryConfig};
+use portcullis_authn::SiteKey;
+use portcullis_directory::{Database, Directory, DirectoryConfig, NodeName};
 use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore as _, CutReport, Gate, GateConfig, Storage, SystemClock};
 
 use super::no_storage::NoStorage;
-use super::{DATABASE, durability, open_storage, read_config, site_key};
+use super::{DATABASE, NODE, durability, open_storage, read_config, read_database, site_key};
 use crate::config::Config;
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
@@ -27,9 +28,15 @@ impl Offline {
     pub async fn open(folder: &DataFolder, lock: DataLock) -> Result<Offline, Failure> {
         let _private = PrivateUmask::set();
         let key = site_key(folder)?;
-        // What is wrong with the settings must not keep an administrator from the directory.
-        let config = read_config(folder, None).unwrap_or_default();
-        let directory = open_directory(folder).await?;
+        // What is wrong with other settings must not keep an administrator from the directory.
+        let config = match read_config(folder, None) {
+            Ok(config) => config,
+            Err(failure) => Config {
+                database: read_database(folder).map_err(|_| failure)?,
+                ..Config::default()
+            },
+        };
+        let directory = open_directory(folder, &config, &key).await?;
         let gate = Gate::new(
             gate_config(&config),
             key,
@@ -110,11 +117,47 @@ pub(super) fn gate_config(config: &Config) -> GateConfig {
     }
 }
 
-pub(super) async fn open_directory(folder: &DataFolder) -> Result<Arc<Directory>, Failure> {
-    let settings = DirectoryConfig::new(folder.path().join(DATABASE));
+pub(super) async fn open_directory(
+    folder: &DataFolder,
+    config: &Config,
+    key: &SiteKey,
+) -> Result<Arc<Directory>, Failure> {
+    let mut settings = DirectoryConfig::new(folder.path().join(DATABASE));
+    settings.database = config.database.clone();
+    settings.key_check = Some(key.keyed_hash("directory", b""));
+    settings.node = node(folder, &config.database)?;
     Ok(Arc::new(
         Directory::open(settings)
             .await
             .context("the directory cannot be opened")?,
     ))
+}
+
+/// Which gateway this is, of those on a server. A data folder that was used with a server is never
+/// used with the embedded database by mistake: that one would know nobody who left.
+fn node(folder: &DataFolder, database: &Database) -> Result<NodeName, Failure> {
+    let stored = folder.read(NODE)?;
+    if *database == Database::Embedded {
+        return match stored {
+            None => Ok(NodeName::default()),
+            Some(_) => Err(Failure::new(format!(
+                "the gateway of {} keeps its directory in PostgreSQL, and its portcullis.toml does \
+                 not say where; set `database` in `[directory]`, or remove the file `{NODE}` to \
+                 begin with an empty embedded one",
+                folder.path().display()
+            ))),
+        };
+    }
+    let key = match stored {
+        Some(bytes) => String::from_utf8(bytes).context(NODE)?,
+        None => {
+            let key = format!("{:032x}", rand::random::<u128>());
+            folder.write(NODE, key.as_bytes())?;
+            key
+        }
+    };
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let label = format!("{host}:{}", folder.path().display());
+    Ok(NodeName { key, label })
 }

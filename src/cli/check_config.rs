@@ -81,7 +81,7 @@ impl Report {
             self.problems.extend(problems);
             self.findings.extend(hidden.iter().map(not_shown));
         }
-        if folder.has(boot::DATABASE) {
+        if boot::has_directory(&folder) {
             let mut link = Link::open(data, MakeFolder::No).await?;
             let answer = link.query(AdminQuery::Findings).await?;
             self.findings.extend(present::rows(&answer).iter().cloned());

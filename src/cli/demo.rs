@@ -55,13 +55,16 @@ impl Demo {
         }
         let folder = DataFolder::open(&cli.data_or(DEFAULT_DATA), true)?;
         let lock = wait_for_lock(&folder)?;
-        if folder.has(DATABASE) && !folder.is_demo() {
+        if boot::was_used(&folder) && !folder.is_demo() {
             return Err(Failure::new(format!(
                 "{} is the data folder of a real site; name another one with --data DIR",
                 folder.path().display()
             )));
         }
-        let config = config();
+        let config = Config {
+            database: boot::read_database(&folder)?,
+            ..config()
+        };
         boot::start_log(&config.log)?;
         boot::runtime(&config)?.block_on(self.serve(cli, folder, lock, config))
     }

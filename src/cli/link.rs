@@ -7,7 +7,7 @@ use portcullis_gate::CutReport;
 use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 use serde_json::Value;
 
-use crate::boot::{DATABASE, Offline};
+use crate::boot::{self, Offline};
 use crate::control::Client;
 use crate::data::DataFolder;
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ impl Link {
     /// The data folder cannot be used, or another process holds it and does not answer.
     pub async fn open(data: &Path, make: MakeFolder) -> Result<Link, Failure> {
         let folder = DataFolder::open(data, make == MakeFolder::Yes)?;
-        if make == MakeFolder::No && !folder.has(DATABASE) {
+        if make == MakeFolder::No && !boot::has_directory(&folder) {
             return Err(Failure::new(format!(
                 "there is no site in {} yet; `portcullis setup --data DIR` or \
                  `portcullis user add` begins one",

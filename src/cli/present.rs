@@ -33,6 +33,9 @@ pub fn changed(
             "sessions_not_ended".to_owned(),
             json!(report.sessions_not_ended),
         );
+        if !report.nodes.is_empty() {
+            members.insert("nodes".to_owned(), json!(report.nodes));
+        }
     }
     cli.show(&answer, |answer| {
         let mut text = words(answer);
@@ -58,7 +61,25 @@ pub fn changed(
             plural(report.sessions_not_ended, "session")
         )));
     }
-    Ok(())
+    all_answered(report)
+}
+
+/// Names the gateways that did not say in time that they have carried a change out (rule M5).
+fn all_answered(report: &CutReport) -> Result<(), Failure> {
+    let silent: Vec<&str> = report
+        .nodes
+        .iter()
+        .filter(|node| !node.answered)
+        .map(|node| node.node.as_str())
+        .collect();
+    if silent.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "the change is made, but {} did not confirm it within 2 s; a gateway that cannot read the \
+         directory ends all its sessions 5 s after it last could",
+        silent.join(", ")
+    )))
 }
 
 /// Takes out what an answer warns of.

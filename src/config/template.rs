@@ -13,6 +13,12 @@ const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its defaul
 # Addresses and ports to listen on: one text, or a list of up to 16.
 #listen = ["0.0.0.0:2022"]
 
+[directory]
+# Where accounts, policy and the audit are kept: "embedded" is a file of SQLite in the data folder;
+# an address such as "postgres://portcullis@db.example.com/portcullis" is a database of PostgreSQL,
+# which several gateways can share. PORTCULLIS_DATABASE in the environment stands above this.
+#database = "embedded"
+
 [storage]
 # The folder that is served: absolute, or relative to the data folder. It may not be, contain or
 # lie in the data folder, except for the default.

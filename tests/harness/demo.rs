@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{Finished, code_at, eventually, run, unix_now};
+use super::{Finished, code_at, database, eventually, run, unix_now};
 
 /// The binary: the one that was built with the tests, or the one that a benchmark names.
 pub fn binary() -> String {
@@ -92,6 +92,8 @@ pub struct Serve {
     pub root: Option<PathBuf>,
     /// The text of `[limits]`.
     pub limits: String,
+    /// The address of its database, where it is not the one that the tests run on.
+    pub database: Option<String>,
 }
 
 impl Default for Serve {
@@ -101,6 +103,7 @@ impl Default for Serve {
             host: "127.0.0.1",
             root: None,
             limits: String::new(),
+            database: None,
         }
     }
 }
@@ -127,6 +130,7 @@ impl Demo {
 
     /// Starts a demo in this folder, which may hold one that ran before.
     pub fn start_in(folder: TempDir) -> Demo {
+        database::prepare(&folder.path().join("data"));
         let ready_file = folder.path().join("ready.json");
         let _ = std::fs::remove_file(&ready_file);
         let log = std::fs::OpenOptions::new()
@@ -178,7 +182,9 @@ impl Demo {
     pub fn serve_with(serve: Serve) -> Demo {
         let data = serve.data();
         let place = data.display().to_string();
-        if !data.join("portcullis.db").exists() {
+        database::prepare_with(&data, serve.database.as_deref());
+        let database = database::settings(&data, serve.database.as_deref());
+        if !data.join("site.key").exists() {
             portcullis(&["group", "add", "staff", "--data", &place]).must();
         }
         let host = serve.host;
@@ -195,7 +201,7 @@ impl Demo {
             None => String::new(),
         };
         let settings = format!(
-            "[sftp]\nlisten = \"{listen}\"\n{storage}[limits]\n{}\n",
+            "[sftp]\nlisten = \"{listen}\"\n{database}{storage}[limits]\n{}\n",
             serve.limits
         );
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();

@@ -1,6 +1,7 @@
 //! A demo gateway in a temporary folder, and the ways to reach it.
 
 mod command;
+pub mod database;
 mod demo;
 mod inside;
 pub mod raw;

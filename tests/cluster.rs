@@ -1,0 +1,248 @@
+//! Two gateways on one database (rules C4, C7, M5): a leaver is cut on both, and a gateway that
+//! cannot read the directory any more ends what it cannot vouch for.
+//!
+//! Runs where `PORTCULLIS_TEST_POSTGRES` names a server; `tests/run` starts one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::wire::READ;
+use crate::harness::{Account, Demo, Login, Serve, Ssh, database, login_key};
+
+/// How long a gateway may go on without having read the newest changes.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// The way of the second gateway to the database, which can become a black hole.
+struct Hole {
+    port: u16,
+    open: Arc<AtomicBool>,
+}
+
+impl Hole {
+    async fn before(server: u16) -> Hole {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open = Arc::new(AtomicBool::new(false));
+        let swallows = open.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
+                    continue;
+                };
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = server.into_split();
+                tokio::spawn(pass(from_client, to_server, swallows.clone()));
+                tokio::spawn(pass(from_server, to_client, swallows.clone()));
+            }
+        });
+        Hole { port, open }
+    }
+
+    fn open(&self) {
+        self.open.store(true, Ordering::SeqCst);
+    }
+
+    fn close(&self) {
+        self.open.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Passes bytes on; while the hole is open they vanish, and the connection never works again, as
+/// where packets were dropped for so long that the server gave it up.
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallows: Arc<AtomicBool>) {
+    let mut bytes = vec![0; 64 * 1024];
+    let mut lost = false;
+    while let Ok(read @ 1..) = from.read(&mut bytes).await {
+        lost |= swallows.load(Ordering::SeqCst);
+        if !lost && to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+    if lost {
+        // Neither side ever hears of the end.
+        std::future::pending::<()>().await;
+    }
+}
+
+struct Cluster {
+    first: Demo,
+    second: Demo,
+    hole: Hole,
+    stella: Account,
+    liam: Account,
+    stays: String,
+}
+
+impl Cluster {
+    /// `None` where the tests have no server.
+    async fn start() -> Option<Cluster> {
+        let server = database::server_port()?;
+        let hole = Hole::before(server).await;
+        let first = Demo::serve("");
+        let (stella, stays) = first.add_worker("stella");
+        let (liam, _) = first.add_worker("liam");
+        let file = std::fs::File::create(first.on_disk(&format!("{stays}/f"))).unwrap();
+        file.set_len(1 << 30).unwrap();
+        let serve = Serve {
+            root: Some(first.root().to_owned()),
+            database: Some(database::by_port(&first.data(), hole.port)),
+            ..Serve::default()
+        };
+        database::prepare_with(&serve.data(), serve.database.as_deref());
+        for name in std::fs::read_dir(first.data()).unwrap() {
+            let name = name.unwrap().file_name();
+            // Gateways that share a directory share its key and their host keys.
+            let shared = name.to_string_lossy();
+            if shared == "site.key" || shared.starts_with("host_") {
+                std::fs::copy(first.data().join(&name), serve.data().join(&name)).unwrap();
+            }
+        }
+        let second = Demo::serve_with(serve);
+        Some(Cluster {
+            first,
+            second,
+            hole,
+            stella,
+            liam,
+            stays,
+        })
+    }
+
+    /// Disables the leaver at the first gateway: what it says, and how long it took.
+    fn disable(&self) -> (serde_json::Value, Duration) {
+        let begun = Instant::now();
+        let told = self.first.cli(&["user", "disable", "liam", "--json"]);
+        // What it says of a gateway that did not answer is a line of its own.
+        let answer = told.out.lines().next().expect("an answer");
+        let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+        let silent = answer["nodes"][0]["answered"] == false;
+        assert_eq!(told.ok(), !silent, "{told:?}");
+        (answer, begun.elapsed())
+    }
+}
+
+// rules C4, C7, M5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leaver_is_cut_on_both_gateways_at_once() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let mut slowest = Vec::new();
+    for _ in 0..20 {
+        let mut here = login_key(&cluster.first, &cluster.liam).await;
+        let mut there = login_key(&cluster.second, &cluster.liam).await;
+        let stays = login_key(&cluster.second, &cluster.stella).await;
+        let (told, _) = cluster.disable();
+        assert_eq!(told["sessions_ended"], 2, "{told}");
+        assert_eq!(told["nodes"][0]["answered"], true, "{told}");
+        slowest.push(told["slowest_ms"].as_f64().unwrap());
+        let soon = Duration::from_secs(1);
+        assert!(here.wait_for_end(soon).await && there.wait_for_end(soon).await);
+        let mut again = Ssh::connect(&cluster.second).await.unwrap();
+        let key = cluster.liam.ssh_key_file.as_deref().unwrap();
+        assert_ne!(again.try_key("liam", key).await, Login::Accepted);
+        assert!(stays.sftp().await.is_ok(), "nobody else is touched");
+        cluster.first.cli(&["user", "enable", "liam"]).must();
+    }
+    slowest.sort_by(f64::total_cmp);
+    println!(
+        "two gateways, {} cuts: p50 {:.1} ms, worst {:.1} ms",
+        slowest.len(),
+        slowest[slowest.len() / 2],
+        slowest[slowest.len() - 1]
+    );
+    assert!(slowest[slowest.len() - 1] < 1_000.0);
+}
+
+// rule C3
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_taken_away_at_one_reaches_the_open_session_at_the_other() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let ssh = login_key(&cluster.second, &cluster.stella).await;
+    let mut sftp = ssh.sftp().await.unwrap();
+    assert!(sftp.list(&cluster.stays).await.is_ok());
+    let grants = cluster.first.json(&["user", "show", "stella"]);
+    for grant in grants["grants"].as_array().unwrap() {
+        let id = grant["id"].to_string();
+        let told = cluster.first.json(&["grant", "remove", &id]);
+        assert_eq!(told["nodes"][0]["answered"], true, "{told}");
+    }
+    assert!(sftp.list(&cluster.stays).await.is_err());
+}
+
+// rules C7, M5
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_stopped_is_named_and_lets_nothing_pass_when_it_goes_on() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let mut there = login_key(&cluster.second, &cluster.liam).await;
+    let mut sftp = there.sftp().await.unwrap();
+    let pid = rustix::process::Pid::from_raw(cluster.second.pid().cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let (told, took) = cluster.disable();
+    let stopped = Instant::now();
+    assert_eq!(told["nodes"][0]["answered"], false, "{told}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // Asked while it stands still: the answer may not come from what it still believed.
+    let asked = tokio::spawn(async move {
+        let answer = sftp.list("/").await;
+        (answer.is_ok(), sftp)
+    });
+    tokio::time::sleep(LEASE.saturating_sub(stopped.elapsed())).await;
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    assert!(there.wait_for_end(Duration::from_secs(2)).await);
+    assert!(!asked.await.unwrap().0);
+}
+
+// rule C7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_cut_off_from_the_database_ends_everything_and_comes_back() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let mut there = login_key(&cluster.second, &cluster.liam).await;
+    let mut stays = login_key(&cluster.second, &cluster.stella).await;
+    let mut sftp = stays.sftp().await.unwrap();
+    let handle = sftp
+        .open(&format!("{}/f", cluster.stays), READ)
+        .await
+        .unwrap();
+    tokio::spawn(async move { while sftp.read(&handle, 0, 32_768).await.is_ok() {} });
+    cluster.hole.open();
+    let begun = Instant::now();
+    let (told, _) = cluster.disable();
+    assert_eq!(told["nodes"][0]["answered"], false, "{told}");
+    let bound = LEASE + Duration::from_secs(2);
+    assert!(there.wait_for_end(bound).await);
+    assert!(stays.wait_for_end(bound).await, "nobody can be vouched for");
+    assert!(begun.elapsed() < bound, "{:?}", begun.elapsed());
+
+    cluster.hole.close();
+    let healed = Instant::now();
+    let back = loop {
+        // Nobody is even greeted while nothing can be vouched for.
+        let key = cluster.stella.ssh_key_file.as_deref().unwrap();
+        if let Ok(mut ssh) = Ssh::connect(&cluster.second).await
+            && ssh.try_key("stella", key).await == Login::Accepted
+        {
+            break ssh;
+        }
+        assert!(healed.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(back.sftp().await.is_ok());
+    let mut gone = Ssh::connect(&cluster.second).await.unwrap();
+    let key = cluster.liam.ssh_key_file.as_deref().unwrap();
+    assert_ne!(gone.try_key("liam", key).await, Login::Accepted);
+    // It hears again, too.
+    let (told, _) = cluster.disable();
+    assert_eq!(told["nodes"][0]["answered"], true, "{told}");
+}

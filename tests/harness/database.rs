@@ -1,0 +1,96 @@
+//! Which database the gateways of the tests use: SQLite, or with `PORTCULLIS_TEST_POSTGRES` (the
+//! address of a database) a schema of its own there for each data folder.
+
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+use super::which;
+
+/// The lines of `portcullis.toml` that name the database of a data folder, if not `other`; none for
+/// SQLite.
+pub fn settings(data: &Path, other: Option<&str>) -> String {
+    let address = other.map(str::to_owned).or_else(|| address(data));
+    address.map_or_else(String::new, |address| {
+        format!("[directory]\ndatabase = \"{address}\"\n")
+    })
+}
+
+/// Makes a data folder that names its database, where it is not SQLite.
+pub fn prepare(data: &Path) {
+    prepare_with(data, None);
+}
+
+/// The same with an address.
+pub fn prepare_with(data: &Path, other: Option<&str>) {
+    let file = data.join("portcullis.toml");
+    if file.exists() {
+        return;
+    }
+    let settings = settings(data, other);
+    if settings.is_empty() {
+        return;
+    }
+    if other.is_none() {
+        make_schema(data);
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .unwrap();
+    let mut private = std::fs::OpenOptions::new();
+    private.create_new(true).write(true).mode(0o600);
+    let mut file = private.open(file).unwrap();
+    file.write_all(settings.as_bytes()).unwrap();
+}
+
+/// `postgres://USER@localhost:PORT/DATABASE?host=FOLDER`: by a socket, which is there in every
+/// namespace.
+fn server() -> Option<String> {
+    std::env::var("PORTCULLIS_TEST_POSTGRES").ok()
+}
+
+/// The port of the server, where the tests have one.
+pub fn server_port() -> Option<u16> {
+    let address = server()?;
+    let rest = address.split("localhost:").nth(1).expect("localhost:PORT");
+    let port = rest.split('/').next().expect("a port");
+    Some(port.parse().unwrap())
+}
+
+/// The address of a data folder's database by another port of loopback.
+pub fn by_port(data: &Path, port: u16) -> String {
+    format!(
+        "postgres://postgres@127.0.0.1:{port}/postgres?options[search_path]={}",
+        schema(data)
+    )
+}
+
+fn address(data: &Path) -> Option<String> {
+    let mark = |address: &str| if address.contains('?') { '&' } else { '?' };
+    let address = server()?;
+    let mark = mark(&address);
+    Some(format!(
+        "{address}{mark}options[search_path]={}",
+        schema(data)
+    ))
+}
+
+fn make_schema(data: &Path) {
+    let made = Command::new(which("psql"))
+        .args(["--quiet", "--dbname", &server().unwrap(), "--command"])
+        .arg(format!("CREATE SCHEMA IF NOT EXISTS {}", schema(data)))
+        .env("PGOPTIONS", "--client-min-messages=warning")
+        .status()
+        .unwrap();
+    assert!(made.success(), "no schema was made for {}", data.display());
+}
+
+/// Folders differ in case, and names that are not quoted do not.
+fn schema(data: &Path) -> String {
+    let name = data.parent().unwrap().file_name().unwrap();
+    let name = name.to_string_lossy();
+    name.bytes().map(|byte| format!("t{byte:x}")).collect()
+}
