@@ -45,6 +45,8 @@ enum About {
     New,
     /// An open file.
     Handle,
+    /// Two open files, one handle behind the other: to read from, and to write to.
+    Handles,
     /// An open folder.
     FolderHandle,
     /// Nothing: it is answered without looking at any place.
@@ -164,6 +166,28 @@ fn extended(name: &str) -> (About, Build) {
             Box::new(move |s| start.clone().text(s).u32(4).u32(0o600)),
         ),
         "limits@openssh.com" => (About::Nothing, Box::new(move |_| start.clone())),
+        "home-directory" | "expand-path@openssh.com" => {
+            (About::Nothing, Box::new(move |_| start.clone().text("")))
+        }
+        "users-groups-by-id@openssh.com" => (
+            About::Nothing,
+            Box::new(move |_| start.clone().text([0; 4]).text([0; 4])),
+        ),
+        "copy-data" => (
+            About::Handles,
+            Box::new(move |s| {
+                let (from, to) = s.split_at(4);
+                start.clone().text(from).u64(0).u64(0).text(to).u64(0)
+            }),
+        ),
+        "check-file-name" => (
+            About::File,
+            Box::new(move |s| start.clone().text(s).text("md5").u64(0).u64(0).u32(0)),
+        ),
+        "check-file" | "check-file-handle" => (
+            About::Handle,
+            Box::new(move |s| start.clone().text(s).text("md5").u64(0).u64(0).u32(0)),
+        ),
         other => panic!("the extension {other} has no case: write one"),
     }
 }
@@ -199,6 +223,7 @@ async fn without_a_grant_nothing_exists() {
             About::Folder => (b"/secret", b"/missing"),
             About::New => (b"/secret/new", b"/missing/new"),
             About::Handle | About::FolderHandle => (b"\0\0\0\x09", b"\0\0\0\x08"),
+            About::Handles => (b"\0\0\0\x09\0\0\0\x0a", b"\0\0\0\x07\0\0\0\x08"),
             About::Nothing => continue,
         };
         let at_there = sftp.request(number, &body(there)).await.unwrap();
@@ -248,6 +273,7 @@ async fn after_the_grant_is_gone_nothing_is_reached_by_name_or_handle() {
     let id = grants["grants"][0]["id"].to_string();
     demo.cli(&["grant", "remove", &id]).must();
 
+    let both = [&file[..], &upload[..]].concat();
     let (f, sub, new) = (
         format!("{folder}/f"),
         format!("{folder}/sub"),
@@ -259,6 +285,7 @@ async fn after_the_grant_is_gone_nothing_is_reached_by_name_or_handle() {
             About::Folder => sub.as_bytes(),
             About::New => new.as_bytes(),
             About::Handle => &file,
+            About::Handles => &both,
             About::FolderHandle => &listing,
             About::Nothing => continue,
         };
@@ -300,10 +327,10 @@ async fn after_the_cut_no_packet_is_answered() {
         "{told}"
     );
     for (_ssh, mut sftp, handle, (name, about, number, body)) in open {
-        let subject = if *about == About::Handle {
-            handle
-        } else {
-            folder.clone().into_bytes()
+        let subject = match about {
+            About::Handle => handle,
+            About::Handles => handle.repeat(2),
+            _ => folder.clone().into_bytes(),
         };
         assert_eq!(sftp.code(*number, &body(&subject)).await, GONE, "{name}");
     }

@@ -21,12 +21,16 @@ async fn the_greeting_announces_what_is_served() {
         let name = format!("{name}@openssh.com");
         assert!(names.contains(&name), "{name} is missing in {names:?}");
     }
+    for name in ["home-directory", "copy-data", "check-file-handle"] {
+        let name = name.to_owned();
+        assert!(names.contains(&name), "{name} is missing in {names:?}");
+    }
     let limits = sftp
         .request(200, &Body::new().text("limits@openssh.com"))
         .await
         .unwrap();
     assert_eq!((limits.kind, limits.body.len()), (201, 32));
-    let unknown = Body::new().text("copy-data");
+    let unknown = Body::new().text("copy-file");
     assert_eq!(sftp.code(200, &unknown).await, UNSUPPORTED);
     let statvfs = Body::new().text("statvfs@openssh.com").text(&folder);
     assert_eq!(sftp.request(200, &statvfs).await.unwrap().kind, 201);

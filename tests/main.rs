@@ -22,6 +22,7 @@ mod cluster;
 mod commands;
 mod cut;
 mod disks;
+mod extensions;
 mod files;
 mod fuzz;
 mod harness;

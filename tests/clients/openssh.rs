@@ -320,3 +320,34 @@ fn only_the_sftp_subsystem_is_served() {
         assert!(!told.ok() && !told.out.contains("uid="), "{told:?}");
     }
 }
+
+#[test]
+fn copies_on_the_server_homes_and_owners() {
+    let demo = Demo::start();
+    let (account, folder) = demo.add_worker("olga");
+    demo.cli(&["user", "set", "olga", "--home", &folder]).must();
+    let data = random_bytes(5, 2_000_000);
+    demo.make_file(&format!("{folder}/f"), &data);
+    // `cp` is `copy-data`, owners come by `users-groups-by-id@openssh.com`.
+    let told = sftp(&demo, &account, &[], "cp f g\nls -l\n").must();
+    assert!(
+        told.out.contains("owner") && told.out.contains("group"),
+        "{told:?}"
+    );
+    let copy = std::fs::read(demo.on_disk(&folder).join("g")).unwrap();
+    assert_eq!(copy, data);
+    // `scp` asks for `~` by `expand-path@openssh.com`.
+    let down = demo.scratch().join("down");
+    let scp = |from: &str| {
+        let mut scp = Command::new(which("scp"));
+        scp.args(ssh_options(&demo, &account))
+            .args(["-q", "-P", &demo.port().to_string()])
+            .arg(format!("{}@{}:{from}", account.name, demo.host()))
+            .arg(&down);
+        run(&mut scp, b"", Duration::from_secs(60))
+    };
+    scp("~/g").must();
+    assert_eq!(std::fs::read(&down).unwrap(), data);
+    scp("~olga/f").must();
+    assert!(!scp("~other/f").ok());
+}

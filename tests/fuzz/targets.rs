@@ -54,6 +54,33 @@ fn packets() -> Vec<Vec<u8>> {
         packet(
             200,
             Body::new()
+                .text("copy-data")
+                .text([0, 0, 0, 1])
+                .u64(0)
+                .u64(0)
+                .text([0, 0, 0, 2])
+                .u64(0),
+        ),
+        packet(
+            200,
+            Body::new()
+                .text("check-file-name")
+                .text("/a")
+                .text("md5,sha256")
+                .u64(0)
+                .u64(0)
+                .u32(256),
+        ),
+        packet(
+            200,
+            Body::new()
+                .text("users-groups-by-id@openssh.com")
+                .text([0; 8])
+                .text([0; 4]),
+        ),
+        packet(
+            200,
+            Body::new()
                 .text("lsetstat@openssh.com")
                 .text("/a")
                 .u32(4)

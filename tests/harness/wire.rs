@@ -351,6 +351,26 @@ impl Sftp {
         .await
     }
 
+    /// `copy-data` of all that a file holds.
+    pub async fn copy(&mut self, from: &[u8], to: &[u8]) -> u32 {
+        let body = Body::new().text("copy-data").text(from).u64(0).u64(0);
+        self.code(200, &body.text(to).u64(0)).await
+    }
+
+    /// `check-file-name` over a whole file: the hash.
+    pub async fn hash(&mut self, algorithm: &str, path: &str) -> Result<Vec<u8>, u32> {
+        let body = Body::new().text("check-file-name").text(path);
+        let body = body.text(algorithm).u64(0).u64(0).u32(0);
+        let reply = self.request(200, &body).await.ok_or(GONE)?;
+        if reply.kind == 201 {
+            let (used, end) = string_at(&reply.body, 0);
+            assert_eq!(used, algorithm.as_bytes());
+            Ok(reply.body[end..].to_vec())
+        } else {
+            Err(reply.status())
+        }
+    }
+
     /// Writes a whole new file or replaces one; answers the first code that is not OK.
     pub async fn put(&mut self, path: &str, data: &[u8]) -> u32 {
         let handle = match self.open(path, WRITE | CREATE | TRUNCATE).await {

@@ -333,6 +333,12 @@ impl AuthorizedFile {
         }
     }
 
+    /// Says that what was to be written here is not whole: `close` answers `error` and publishes
+    /// nothing, as after a failed write.
+    pub fn spoil(&self, error: FsError) {
+        self.note_broken(error);
+    }
+
     fn note_broken(&self, error: FsError) {
         self.broken
             .lock()

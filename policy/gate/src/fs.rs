@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use portcullis_model::{Action, ParentOfRoot, PlaceKind, VirtualPath, is_visible};
+use portcullis_model::{AccountName, Action, ParentOfRoot, PlaceKind, VirtualPath, is_visible};
 
 use crate::file::AuthorizedFile;
 use crate::listing::shown;
@@ -82,6 +82,14 @@ impl AuthorizedFs {
     /// The folder in which the session starts.
     pub fn home(&self) -> VirtualPath {
         self.live.any_present().loaded.home.clone()
+    }
+
+    /// Whether `name`, as a client wrote it, is the session's own account.
+    pub fn is_named(&self, name: &[u8]) -> bool {
+        std::str::from_utf8(name)
+            .ok()
+            .and_then(|name| AccountName::parse(name).ok())
+            .is_some_and(|name| name.normal() == self.live.name.normal())
     }
 
     /// The place in the site's tree that this account calls by `path`.

@@ -14,20 +14,24 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use portcullis_gate::{Clock, Entry, EntryKind, FsError, Metadata};
-use portcullis_model::ParentOfRoot;
+use portcullis_model::{ParentOfRoot, VirtualPath};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::codec::{
     Call, FrameError, MAX_TRANSFER, ReplyAttrs, Request, WireHandle, decode, kind, packet,
     put_attrs, put_handle, put_status, put_string, put_u32,
 };
-use crate::extensions::{self, Extension};
+use crate::extensions;
 use crate::handles::{Handles, Open, OpenFile, OpenFolder};
 use crate::longname::put_longname;
-use crate::ops::{self, Done, Op, Step};
+use crate::ops::{self, Done, Lasting, Op, Step};
 use crate::quirks;
 use crate::replies::{Chunk, Pool, Replies};
 use crate::status::{code, status_code};
 use crate::tree::{Tree, TreeFile};
+
+mod extended;
 
 /// READs that run aside at once; each holds one reply buffer.
 const MAX_ASIDE: usize = 8;
@@ -71,6 +75,8 @@ pub(crate) struct EngineConfig {
     pub(crate) max_handles: usize,
     pub(crate) pool: Arc<Pool>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Turns to hash, for all channels of the service.
+    pub(crate) hashing: Arc<Semaphore>,
 }
 
 struct ReadDone {
@@ -90,6 +96,8 @@ pub(crate) struct Engine<T: Tree> {
     handles: Handles<T>,
     under_way: Option<(u32, Op<T>)>,
     aside: FuturesUnordered<BoxFuture<'static, ReadDone>>,
+    /// What an operation that lasts is given.
+    lasting: Lasting,
     pub(crate) replies: Replies,
 }
 
@@ -103,6 +111,10 @@ impl<T: Tree> Engine<T> {
             handles: Handles::new(config.max_handles),
             under_way: None,
             aside: FuturesUnordered::new(),
+            lasting: Lasting {
+                stop: CancellationToken::new(),
+                threads: Arc::clone(&config.hashing),
+            },
             replies: Replies::new(Arc::clone(&config.pool)),
             config,
         }
@@ -155,7 +167,9 @@ impl<T: Tree> Engine<T> {
     }
 
     /// Runs what is under way to its end, so that nothing is left half done, and drops the rest.
+    /// What would last, and whose answer nobody hears, ends at its next step.
     pub(crate) async fn wind_up(self) {
+        self.lasting.stop.cancel();
         if let Some((_, op)) = self.under_way {
             op.await;
         }
@@ -174,6 +188,8 @@ impl<T: Tree> Engine<T> {
             Call::Read { .. } | Call::Readdir { .. } if waiting >= room.free => Start::WithRoom,
             Call::Read { .. } if self.aside.len() >= MAX_ASIDE => Start::AfterReads,
             _ if waiting + room.backlog >= MAX_BACKLOG => Start::WithRoom,
+            // Some of them change files, and none is worth telling apart for.
+            Call::Extended { .. } if !self.aside.is_empty() => Start::AfterReads,
             Call::Write { handle, .. } | Call::Close { handle } | Call::Fsetstat { handle, .. }
                 if self
                     .handles
@@ -358,7 +374,13 @@ impl<T: Tree> Engine<T> {
 
     fn real_path(&mut self, id: u32, path: &[u8]) {
         let path = quirks::starting_folder(path);
-        match self.tree.resolve(path, ParentOfRoot::StaysAtRoot) {
+        let path = self.tree.resolve(path, ParentOfRoot::StaysAtRoot);
+        self.path(id, path);
+    }
+
+    /// A NAME reply with one path.
+    fn path(&mut self, id: u32, path: Result<VirtualPath, FsError>) {
+        match path {
             Ok(path) => self.replies.put(|out| {
                 packet(out, kind::NAME, |out| {
                     put_u32(out, id);
@@ -370,32 +392,6 @@ impl<T: Tree> Engine<T> {
                 });
             }),
             Err(error) => self.reply(id, Done::Status(Err(error))),
-        }
-    }
-
-    fn extended(&mut self, id: u32, request: &[u8], data: bytes::Bytes) {
-        let Some(extension) = extensions::parse(request, data) else {
-            return self.status(id, code::BAD_MESSAGE, "the request's fields do not fit");
-        };
-        if let Some(step) = ops::start_extension(&self.tree, &extension) {
-            return self.take_step(id, step);
-        }
-        match extension {
-            Extension::Limits => {
-                let max = self.handles.max();
-                self.replies.put(|out| extensions::put_limits(out, id, max));
-            }
-            Extension::Fsync(handle) => {
-                self.on_file(id, handle, |file| Some(ops::file_sync(file)));
-            }
-            Extension::Fstatvfs(handle) => match self.handles.file_ref(handle) {
-                Some(open) => {
-                    let step = ops::space(&self.tree, open.path.clone());
-                    self.take_step(id, step);
-                }
-                None => self.bad_handle(id),
-            },
-            _ => self.status(id, code::OP_UNSUPPORTED, "this extension is not supported"),
         }
     }
 
@@ -438,6 +434,13 @@ impl<T: Tree> Engine<T> {
             Done::Space(Ok(space)) => {
                 self.replies
                     .put(|out| extensions::put_space(out, id, &space));
+            }
+            Done::Hashes(named, Ok(hashes)) => self
+                .replies
+                .put(|out| extensions::put_hashes(out, id, named, &hashes)),
+            Done::Copied(Ok(())) => self.status(id, code::OK, "done"),
+            Done::Copied(Err(refusal)) | Done::Hashes(_, Err(refusal)) => {
+                self.status(id, refusal.code(), &refusal.to_string());
             }
             Done::Status(Err(error))
             | Done::Attrs(Err(error))

@@ -2,16 +2,20 @@
 //!
 //! Serves SSH 2 (RFC 4250 to 4254, by russh) with `publickey`, `keyboard-interactive` (RFC 4256)
 //! and `password`, and on it SFTP version 3 (draft-ietf-secsh-filexfer-02) with the extensions
-//! `limits`, `posix-rename`, `fsync`, `statvfs`, `fstatvfs` and `lsetstat` of OpenSSH. Packets are
-//! at most 256 KiB, transfers 255 KiB a request; [`SftpConfig`] bounds handles and channels.
+//! `limits`, `posix-rename`, `fsync`, `statvfs`, `fstatvfs`, `lsetstat`, `expand-path` and
+//! `users-groups-by-id` of OpenSSH, and `home-directory`, `copy-data`, `check-file-handle` and
+//! `check-file-name` of draft-ietf-secsh-filexfer-extensions-00. Packets are at most 256 KiB,
+//! transfers 255 KiB a request; [`SftpConfig`] bounds handles and channels.
 //!
 //! Owns the wire. Knows nothing of who may do what: every request becomes one call of the gate's
 //! `AuthorizedFs`, and every credential goes to one `AuthnAttempt`.
 //! INVARIANT: nothing is answered to a client that the gate did not say, links are never made or
 //! read, and a connection ends when its transport is aborted, whatever it is doing.
 
+mod check_file;
 mod config;
 mod connection;
+mod copy_data;
 mod engine;
 mod extensions;
 mod handles;
@@ -24,6 +28,7 @@ mod quirks;
 mod replies;
 mod server;
 mod service;
+mod steps;
 mod tree;
 
 pub mod codec;

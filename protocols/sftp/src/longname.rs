@@ -12,6 +12,11 @@ use portcullis_gate::{EntryKind, Metadata};
 /// Older than this, or in the future, the year is shown for the time of day.
 const RECENT: Duration = Duration::from_secs(182 * 86_400);
 
+/// Who every file belongs to, as far as clients are told.
+pub(crate) const OWNER: &str = "owner";
+/// The group of every file, as far as clients are told.
+pub(crate) const GROUP: &str = "group";
+
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
@@ -39,7 +44,7 @@ pub(crate) fn put_longname(out: &mut Vec<u8>, name: &str, metadata: &Metadata, n
     // Writing to memory does not fail.
     let _ = write!(
         out,
-        " {links:>4} owner    group    {:>12} {month} {day:>2} ",
+        " {links:>4} {OWNER:<8} {GROUP:<8} {:>12} {month} {day:>2} ",
         metadata.size
     );
     let recent = now

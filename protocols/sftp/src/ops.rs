@@ -8,12 +8,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portcullis_gate::{Entry, FsError, Metadata, NewAttributes, Space};
+use portcullis_gate::{Entry, FsError, Metadata, NewAttributes, OpenOptions, Space};
 use portcullis_model::{ParentOfRoot, VirtualPath};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
+use crate::check_file::{self, Hashes, Wanted};
 use crate::codec::{Attrs, Call};
+use crate::copy_data::{self, Part};
 use crate::extensions::Extension;
 use crate::quirks;
+use crate::status::Refusal;
 use crate::tree::{Tree, TreeFile, TreeListing};
 
 /// The names that are asked for at once.
@@ -28,6 +33,9 @@ pub(crate) enum Done<T: Tree> {
     /// The listing comes back with what it gave.
     Names(u32, T::Listing, Result<Vec<Entry>, FsError>),
     Space(Result<Space, FsError>),
+    Copied(Result<(), Refusal>),
+    /// The hashes, and whether the reply begins with the extension's name.
+    Hashes(bool, Result<Hashes, Refusal>),
 }
 
 /// An operation under way. It owns all it needs and runs to its end even where nobody waits.
@@ -179,4 +187,63 @@ pub(crate) fn names<T: Tree>(handle: u32, mut listing: T::Listing) -> Op<T> {
         let entries = listing.next(LISTING_BATCH).await;
         Done::Names(handle, listing, entries)
     })
+}
+
+/// What an operation that lasts is given beside its arguments.
+#[derive(Clone)]
+pub(crate) struct Lasting {
+    /// Cancelled when the channel ends.
+    pub(crate) stop: CancellationToken,
+    /// Turns to hash.
+    pub(crate) threads: Arc<Semaphore>,
+}
+
+/// `copy-data`.
+pub(crate) fn copy<T: Tree>(
+    source: Arc<T::File>,
+    target: Arc<T::File>,
+    part: Part,
+    with: Lasting,
+) -> Op<T> {
+    Box::pin(
+        async move { Done::Copied(copy_data::copy(&*source, &*target, part, &with.stop).await) },
+    )
+}
+
+/// `check-file-handle`.
+pub(crate) fn check_file<T: Tree>(
+    file: Arc<T::File>,
+    wanted: Wanted,
+    named: bool,
+    with: Lasting,
+) -> Op<T> {
+    Box::pin(async move {
+        let hashes = check_file::check(&*file, &wanted, &with.threads, &with.stop).await;
+        Done::Hashes(named, hashes)
+    })
+}
+
+/// `check-file-name`: opens the file to read for as long as it takes.
+pub(crate) fn check_name<T: Tree>(
+    tree: &T,
+    bytes: &Bytes,
+    wanted: Wanted,
+    with: Lasting,
+) -> Step<T> {
+    let place = match path(tree, bytes) {
+        Ok(place) => place,
+        Err(error) => return Step::Answered(Err(error)),
+    };
+    let tree = tree.clone();
+    Step::Started(Box::pin(async move {
+        let hashes = async {
+            let read = OpenOptions {
+                read: true,
+                ..OpenOptions::default()
+            };
+            let file = tree.open(&place, read).await?;
+            check_file::check(&file, &wanted, &with.threads, &with.stop).await
+        };
+        Done::Hashes(false, hashes.await)
+    }))
 }

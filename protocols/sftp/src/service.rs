@@ -9,6 +9,7 @@ use portcullis_net::{Accepted, Service, ServiceFuture, StreamTransport};
 use russh::server::Config;
 use tokio_util::task::TaskTracker;
 
+use crate::check_file::hashing_threads;
 use crate::config::{SftpConfig, ssh_config};
 use crate::connection::{Connection, Farewell};
 use crate::engine::EngineConfig;
@@ -38,6 +39,7 @@ impl SftpService {
             max_handles: config.max_handles,
             pool: Pool::new(config.spare_buffers),
             clock,
+            hashing: hashing_threads(),
         };
         Arc::new(SftpService {
             gate,

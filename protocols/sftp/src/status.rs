@@ -44,3 +44,24 @@ pub fn status_code(error: &FsError) -> u32 {
         FsError::Unavailable => code::FAILURE,
     }
 }
+
+/// Why a long request is refused: the gate's word, or what its own fields do not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// What the gate said.
+    #[error(transparent)]
+    Gate(#[from] FsError),
+    /// A code, and the message.
+    #[error("{1}")]
+    Request(u32, &'static str),
+}
+
+impl Refusal {
+    /// The code on the wire.
+    pub(crate) fn code(&self) -> u32 {
+        match self {
+            Refusal::Gate(error) => status_code(error),
+            Refusal::Request(code, _) => *code,
+        }
+    }
+}

@@ -23,6 +23,7 @@ pub(crate) trait Tree: Clone + Send + Sync + 'static {
     /// An open folder.
     type Listing: TreeListing;
 
+    fn is_named(&self, name: &[u8]) -> bool;
     fn resolve(&self, bytes: &[u8], parent: ParentOfRoot) -> Result<VirtualPath, FsError>;
     fn stat(&self, path: &VirtualPath) -> impl Answer<Metadata>;
     fn list(&self, path: &VirtualPath) -> impl Answer<Self::Listing>;
@@ -40,6 +41,7 @@ pub(crate) trait TreeFile: Send + Sync + 'static {
     fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, FsError>>;
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> impl Answer<usize>;
     fn write_at(&self, offset: u64, data: &[u8]) -> impl Answer<()>;
+    fn spoil(&self, error: FsError);
     fn stat(&self) -> impl Answer<Metadata>;
     fn set_attributes(&self, attributes: NewAttributes) -> impl Answer<()>;
     fn sync(&self) -> impl Answer<()>;
@@ -54,6 +56,10 @@ pub(crate) trait TreeListing: Send + 'static {
 impl Tree for AuthorizedFs {
     type File = AuthorizedFile;
     type Listing = AuthorizedListing;
+
+    fn is_named(&self, name: &[u8]) -> bool {
+        AuthorizedFs::is_named(self, name)
+    }
 
     fn resolve(&self, bytes: &[u8], parent: ParentOfRoot) -> Result<VirtualPath, FsError> {
         AuthorizedFs::resolve(self, bytes, parent)
@@ -107,6 +113,10 @@ impl TreeFile for AuthorizedFile {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> impl Answer<()> {
         AuthorizedFile::write_at(self, offset, data)
+    }
+
+    fn spoil(&self, error: FsError) {
+        AuthorizedFile::spoil(self, error);
     }
 
     fn stat(&self) -> impl Answer<Metadata> {

@@ -1,5 +1,6 @@
 """A day's work with paramiko's SFTPClient; every step is checked."""
 
+import hashlib
 import os
 import stat
 
@@ -25,6 +26,12 @@ with sftp.open("f", "rb") as file:
 with sftp.open("f", "rb") as file:
     parts = file.readv([(0, 10), (1_000_000, 70_000), (5, 1)])
     assert list(parts) == [data[0:10], data[1_000_000:1_070_000], data[5:6]]
+
+with sftp.open("f", "rb") as file:
+    assert file.check("sha256") == hashlib.sha256(data).digest()
+    blocks = [data[at : min(at + 512, 1010)] for at in range(10, 1010, 512)]
+    expected = b"".join(hashlib.md5(block).digest() for block in blocks)
+    assert file.check("md5", 10, 1000, 512) == expected
 
 with sftp.open("f", "ab") as file:
     file.write(b"tail")

@@ -550,3 +550,37 @@ async fn new_names_in_hidden_and_in_missing_folders_are_refused_alike() {
         );
     }
 }
+
+// rule U2: what a protocol knows to be broken off is never published, new or in place of another.
+#[tokio::test]
+async fn what_is_spoilt_is_not_published() {
+    let site = filled(&[("/in", AccessLevel::Full, true)]).await;
+    let session = site.login(ANA).await;
+    let fs = session.fs();
+    for place in ["/in/new", "/in/f"] {
+        let file = fs.open(&path(place), WRITE).await.unwrap();
+        file.write_at(0, b"half").await.unwrap();
+        file.spoil(FsError::PermissionDenied);
+        assert_eq!(file.close().await, Err(FsError::PermissionDenied));
+    }
+    assert_eq!(get(&fs, "/in/f").await.unwrap(), b"/in/f");
+    let bo = site.login(BO).await;
+    assert_eq!(get(&bo.fs(), "/in/new").await, Err(FsError::NotFound));
+}
+
+#[tokio::test]
+async fn only_the_own_name_is_the_own_account() {
+    let site = Site::new(&[]);
+    let session = site.login(ANA).await;
+    let fs = session.fs();
+    for (name, own) in [
+        (&b"account1"[..], true),
+        (b"ACCOUNT1", true),
+        (b"account2", false),
+        (b"", false),
+        (b"account1\0", false),
+        (b"\xff", false),
+    ] {
+        assert_eq!(fs.is_named(name), own, "{name:?}");
+    }
+}

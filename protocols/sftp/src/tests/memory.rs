@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +28,10 @@ pub(super) struct State {
     pub(super) slow: Semaphore,
     pub(super) closing: AtomicUsize,
     pub(super) writes: Mutex<Vec<u64>>,
+    /// What was said to be spoilt.
+    pub(super) spoilt: Mutex<Vec<(String, FsError)>>,
+    /// READs at or beyond this fail: the session was ended there.
+    pub(super) end_at: AtomicU64,
     /// What is set is noted here.
     pub(super) set: Mutex<Vec<NewAttributes>>,
 }
@@ -47,6 +51,8 @@ impl Memory {
             slow: Semaphore::new(1 << 20),
             closing: AtomicUsize::new(0),
             writes: Mutex::new(Vec::new()),
+            spoilt: Mutex::new(Vec::new()),
+            end_at: AtomicU64::new(u64::MAX),
             set: Mutex::new(Vec::new()),
         };
         Memory {
@@ -114,6 +120,9 @@ impl MemoryFile {
         if !self.options.read {
             return Err(FsError::WrongHandle);
         }
+        if offset >= self.tree.state.end_at.load(Ordering::Relaxed) {
+            return Err(FsError::SessionEnded);
+        }
         let nodes = self.tree.state.nodes.lock().unwrap();
         let bytes = nodes
             .get(&self.path)
@@ -145,6 +154,11 @@ impl TreeFile for MemoryFile {
         bytes[start..start + data.len()].copy_from_slice(data);
         self.tree.state.writes.lock().unwrap().push(offset);
         Ok(())
+    }
+
+    fn spoil(&self, error: FsError) {
+        let spoilt = (self.path.clone(), error);
+        self.tree.state.spoilt.lock().unwrap().push(spoilt);
     }
 
     async fn stat(&self) -> Result<Metadata, FsError> {
@@ -179,6 +193,10 @@ impl TreeListing for MemoryListing {
 impl Tree for Memory {
     type File = MemoryFile;
     type Listing = MemoryListing;
+
+    fn is_named(&self, name: &[u8]) -> bool {
+        name == b"olga"
+    }
 
     fn resolve(&self, bytes: &[u8], parent: ParentOfRoot) -> Result<VirtualPath, FsError> {
         let home = VirtualPath::parse(b"/folder", ParentOfRoot::Refused).unwrap();

@@ -10,6 +10,7 @@
 
 mod client;
 mod codec;
+mod extensions;
 mod memory;
 mod requests;
 mod scheduling;

@@ -10,12 +10,12 @@ use crate::status::code;
 
 const WINDOW: usize = 2 * 1024 * 1024;
 
-async fn ask(peer: &mut Peer, request: Vec<u8>) -> Reply {
+pub(super) async fn ask(peer: &mut Peer, request: Vec<u8>) -> Reply {
     peer.say(request);
     peer.replies(1).await.remove(0)
 }
 
-async fn handle(peer: &mut Peer, path: &str, flags: u32) -> Vec<u8> {
+pub(super) async fn handle(peer: &mut Peer, path: &str, flags: u32) -> Vec<u8> {
     ask(peer, open(900, path, flags)).await.string().to_vec()
 }
 
@@ -172,7 +172,7 @@ async fn links_and_unknown_requests_are_refused_clearly() {
             .into_iter()
             .collect::<Vec<u8>>(),
         hard,
-        extended(4, "copy-data", |_| {}),
+        extended(4, "copy-file", |_| {}),
         client::request(99, 5, |_| {}),
     ]
     .into_iter()

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::client::{Reply, init, replies};
 use super::memory::Memory;
+use crate::check_file::hashing_threads;
 use crate::engine::{Broken, Engine, EngineConfig};
 use crate::replies::Pool;
 use crate::server::{Channel, Sink, Verdict, Wire};
@@ -132,6 +133,7 @@ impl Peer {
             max_handles: MAX_HANDLES,
             pool: Pool::new(4),
             clock: Arc::new(SystemClock),
+            hashing: hashing_threads(),
         };
         let (gone, tasks) = (CancellationToken::new(), TaskTracker::new());
         let engine = Engine::new(tree.clone(), config);
