@@ -1,10 +1,13 @@
 //! Real clients, each through a whole day's work. A client that is not installed fails its tests.
 
+mod asyncssh;
 mod lftp;
 mod openssh;
 mod openssh_limits;
 pub mod paramiko;
+mod putty;
 mod rclone;
+mod refused;
 mod sshfs;
 
 use std::process::Command;

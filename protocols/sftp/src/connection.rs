@@ -29,7 +29,7 @@ const MIN_PACKET: usize = 1024;
 /// The client has so long to close after it was told to leave.
 const LEAVE_GRACE: Duration = Duration::from_secs(2);
 /// What a shell or a command is told.
-const ONLY_SFTP: &[u8] = b"This server offers SFTP only.\r\n";
+const ONLY_SFTP: &[u8] = b"this gateway speaks SFTP only; use sftp, scp or rclone\r\n";
 
 type Served = SftpChannel<AuthorizedFs, Remote>;
 
