@@ -93,9 +93,11 @@ pub(crate) async fn of_account(
     Ok(grants)
 }
 
+/// The names of a list's groups in the order of the list, on either database.
 fn named(ids: &[GroupId], groups: &[(GroupId, GroupName)]) -> Vec<GroupName> {
-    let member = groups.iter().filter(|(id, _)| ids.contains(id));
-    member.map(|(_, name)| name.clone()).collect()
+    let name = |id: &GroupId| groups.iter().find(|(group, _)| group == id);
+    let names = ids.iter().filter_map(name);
+    names.map(|(_, name)| name.clone()).collect()
 }
 
 /// Makes a grant; `None` where the same one exists.
