@@ -14,10 +14,12 @@ mod invite;
 mod link;
 mod policy;
 mod present;
+mod report;
 mod secrets;
 mod serve;
 mod session;
 mod setup;
+mod sheet;
 mod site;
 mod user;
 
@@ -126,6 +128,9 @@ enum Command {
     /// Rights: evaluate fixtures, print the level table, explain answers
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Reports: who reaches what, by which grant
+    #[command(subcommand, alias = "reports")]
+    Report(report::Command),
 }
 
 /// Reads the arguments, runs the command, answers the exit code.
@@ -235,6 +240,7 @@ impl Command {
             Command::Session(command) => command.run(cli).await,
             Command::Audit(command) => command.run(cli).await,
             Command::Policy(command) => command.run(cli).await,
+            Command::Report(command) => command.run(cli).await,
         }
     }
 }

@@ -3,4 +3,5 @@
 mod demo_tree;
 mod levels;
 mod own;
+mod report;
 mod rules;

@@ -126,6 +126,15 @@ pub(crate) async fn page(
     rows.during("listing accounts")?.iter().map(read).collect()
 }
 
+/// The highest id of an account; 0 where there is none.
+pub(crate) async fn highest_id(connection: &mut Connection) -> Result<i64, StoreError> {
+    let highest: Option<i64> = db::query_scalar("SELECT max(id) FROM accounts")
+        .fetch_one(connection)
+        .await
+        .during("counting accounts")?;
+    Ok(highest.unwrap_or(0))
+}
+
 fn read(row: &Row) -> Result<Account, StoreError> {
     fields(row).during("reading an account")?
 }

@@ -38,6 +38,7 @@ mod outbox;
 mod policy;
 mod query;
 mod refusals;
+mod report;
 mod schema;
 mod server;
 mod site;

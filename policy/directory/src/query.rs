@@ -14,7 +14,8 @@ use crate::error::During;
 use crate::open::Directory;
 use crate::subjects::{self, Named, no_group, no_user};
 use crate::times::{from_millis, millis};
-use crate::{audit, blocks, credentials, fences, findings, grants, groups, site, throttles, views};
+use crate::{audit, blocks, credentials, fences, findings, grants, groups};
+use crate::{report, site, throttles, views};
 
 /// The most entries of one list.
 const MOST: i64 = 10_000;
@@ -83,6 +84,14 @@ impl Directory {
                 let request = AccessRequest::new(action, &path, kind, protocol);
                 let explanation = explain(&loaded.view, &request);
                 Ok(serde_json::to_value(explanation).during("showing an explanation")?)
+            }
+            AdminQuery::AccessTo {
+                folder,
+                from,
+                limit,
+            } => report::access_to(connection, &folder, from, limit, now).await,
+            AdminQuery::AccessOf { user, row, limit } => {
+                report::access_of(connection, &user, row, limit, now).await
             }
         }
     }

@@ -151,7 +151,7 @@ async fn fences_for(
 }
 
 /// The folders above `folder`, nearest first, `/` last.
-fn ancestors(folder: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn ancestors(folder: &str) -> impl Iterator<Item = &str> {
     let mut next = Some(folder).filter(|folder| *folder != "/");
     std::iter::from_fn(move || {
         let above = match next?.rsplit_once('/') {

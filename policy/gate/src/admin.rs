@@ -356,6 +356,34 @@ pub enum AdminQuery {
         /// By which protocol.
         protocol: Protocol,
     },
+    /// Who holds a level at a folder, and by which grant, in the order in which the accounts were
+    /// made. An answer may hold no row and still say where to go on.
+    AccessTo {
+        /// The folder, in the site's tree.
+        folder: VirtualPath,
+        /// Where to go on.
+        from: ReportPlace,
+        /// At most this many rows.
+        limit: u32,
+    },
+    /// Which folders an account reaches, by which grant, and which fences and blocks cut it.
+    AccessOf {
+        /// Who.
+        user: AccountName,
+        /// Rows that were told already.
+        row: u32,
+        /// At most this many rows.
+        limit: u32,
+    },
+}
+
+/// Where a report on a folder goes on: with this account, after so many rows about it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportPlace {
+    /// The least id that was not dealt with; 0 to begin.
+    pub account: i64,
+    /// Rows about that account that were told already.
+    pub row: u32,
 }
 
 /// The answer to a change or question: a JSON object whose members the command's help names.

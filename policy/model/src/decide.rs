@@ -203,7 +203,7 @@ fn folder_is_visible(view: &AccessView, folder: &str) -> bool {
 }
 
 /// Walks from `folder` up to `/` and gathers what reaches it.
-fn levels_at<N: Notes>(view: &AccessView, folder: &str, notes: &mut N) -> LevelSet {
+pub(crate) fn levels_at<N: Notes>(view: &AccessView, folder: &str, notes: &mut N) -> LevelSet {
     let mut levels = LevelSet::NONE;
     walk(view, folder, notes, |_, level| {
         levels = levels.union(level.closure())

@@ -1,8 +1,10 @@
 //! Why an answer is what it is (permissions.md 8): the same walk as `decide`, with its notes kept.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
 
-use crate::decide::evaluate;
+use crate::decide::{evaluate, levels_at};
 use crate::turn::single_change;
 use crate::{
     AccessLevel, AccessRequest, AccessView, Action, AllowedBy, Decision, DenyReason, GrantId,
@@ -123,6 +125,17 @@ impl Notes for Kept {
             note.verdict = GrantVerdict::Decisive;
         }
     }
+}
+
+/// Every grant on `folder` and above it that names the principal, nearest first and then by number,
+/// with what becomes of it on the way to the folder; none is decisive, as nothing is asked.
+pub(crate) fn notes_at(view: &AccessView, folder: &VirtualPath) -> Vec<GrantNote> {
+    let mut kept = Kept::default();
+    levels_at(view, folder.as_str(), &mut kept);
+    // All stand on one way up, where a longer path is a nearer one.
+    kept.grants
+        .sort_by_key(|note| (Reverse(note.folder.as_str().len()), note.grant));
+    kept.grants
 }
 
 /// Decides one question as [`decide`](crate::decide) does and keeps the reasons.

@@ -7,6 +7,7 @@
 mod action;
 mod decide;
 mod explain;
+mod holding;
 mod ids;
 mod level;
 mod name;
@@ -21,6 +22,7 @@ mod tests;
 pub use action::{AccessRequest, Action, PlaceKind};
 pub use decide::{AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible};
 pub use explain::{Explanation, GrantNote, GrantVerdict, explain};
+pub use holding::{Effect, Holding, held_at, holdings};
 pub use ids::{AccountId, BlockId, CredentialId, FenceId, GrantId, GroupId, SessionId};
 pub use level::{AccessLevel, LevelSet, UnknownLevel, render_level_table};
 pub use name::{AccountName, GroupName, NameError};

@@ -153,6 +153,15 @@ impl AccessView {
             .collect()
     }
 
+    /// The folders on which a grant, fence or block of this view stands, and its root view, in
+    /// the order of their paths.
+    pub(crate) fn rule_folders(&self) -> Vec<VirtualPath> {
+        let stands = self.folders.keys().filter_map(|path| path.parse().ok());
+        let folders: BTreeSet<VirtualPath> =
+            stands.chain(std::iter::once(self.root.clone())).collect();
+        folders.into_iter().collect()
+    }
+
     /// The same view, to be built once more with something changed.
     pub(crate) fn rebuild(&self) -> AccessViewBuilder {
         let with = |stands: fn(&FolderRules) -> bool| {

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{Filter, progress};
+use crate::cli::sheet::{self, Csv};
 use crate::cli::{Context, Link, MakeFolder, present};
 use crate::failure::{Context as _, Failure};
 
@@ -65,7 +66,7 @@ enum Format {
 impl Export {
     pub(super) async fn run(self, cli: &Context) -> Result<(), Failure> {
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-        let out = open(self.output.as_deref())?;
+        let out = sheet::open(self.output.as_deref())?;
         let mut sheet = Sheet::new(self.format, out)?;
         let bar = progress("records written:");
         let mut after = self.after;
@@ -94,28 +95,10 @@ impl Export {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a file that the caller of the command named"
-)]
-fn open(path: Option<&std::path::Path>) -> Result<Box<dyn Write>, Failure> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let Some(path) = path else {
-        return Ok(Box::new(std::io::stdout().lock()));
-    };
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .context(format_args!("cannot make {}", path.display()))?;
-    Ok(Box::new(std::io::BufWriter::new(file)))
-}
-
 /// Where records go.
 enum Sheet {
     Jsonl(Box<dyn Write>),
-    Csv(Box<csv::Writer<Box<dyn Write>>>),
+    Csv(Csv),
 }
 
 impl Sheet {
@@ -123,50 +106,22 @@ impl Sheet {
         if format == Format::Jsonl {
             return Ok(Sheet::Jsonl(out));
         }
-        let mut writer = csv::Writer::from_writer(out);
-        writer
-            .write_record(COLUMNS)
-            .context("cannot write the export")?;
-        Ok(Sheet::Csv(Box::new(writer)))
+        let csv = Csv::new(&COLUMNS, out).context("cannot write the export")?;
+        Ok(Sheet::Csv(csv))
     }
 
     fn write(&mut self, row: &Value) -> std::io::Result<()> {
         match self {
             Sheet::Jsonl(out) => writeln!(out, "{row}"),
-            Sheet::Csv(writer) => {
-                let cells = COLUMNS.map(|column| text_cell(row.get(column)));
-                writer.write_record(cells).map_err(std::io::Error::from)
-            }
+            Sheet::Csv(csv) => csv.write(row),
         }
     }
 
     fn finish(self) -> std::io::Result<()> {
         match self {
             Sheet::Jsonl(mut out) => out.flush(),
-            Sheet::Csv(mut writer) => writer.flush(),
+            Sheet::Csv(csv) => csv.finish(),
         }
-    }
-}
-
-fn text_cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => neutral(text),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// A text that no spreadsheet takes for a formula (rule A4): one that begins like one, after any
-/// white space, gets an apostrophe before it. The full-width forms count: some programs fold them.
-fn neutral(text: &str) -> String {
-    let begins_formula = text
-        .trim_start_matches(|c: char| c.is_whitespace() || c.is_control())
-        .starts_with(['=', '+', '-', '@', '|', '%', '＝', '＋', '－', '＠']);
-    let begins_white = text.starts_with(|c: char| c.is_whitespace() || c.is_control());
-    if begins_formula || begins_white {
-        format!("'{text}")
-    } else {
-        text.to_owned()
     }
 }
 
@@ -177,19 +132,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    // rule A4
-    #[test]
-    fn no_cell_is_a_formula() {
-        for text in [
-            "=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1", "  =1", "＝1", "|cmd", "%0",
-        ] {
-            assert!(neutral(text).starts_with('\''), "{text:?}");
-        }
-        for text in ["report.pdf", "/a/b=c", "10.0.0.1:22", "", "ana@example.org"] {
-            assert_eq!(neutral(text), text);
-        }
-    }
 
     // rule A4
     #[test]

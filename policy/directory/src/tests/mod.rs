@@ -22,6 +22,7 @@ mod open;
 mod openssh;
 mod plans;
 mod query;
+mod report;
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -4,7 +4,7 @@ use super::database::anywhere;
 use super::*;
 use crate::db::{self, Sql};
 use crate::{accounts, audit, blocks, credentials, fences, folders, grants, groups};
-use crate::{throttles, tickets};
+use crate::{report, throttles, tickets};
 
 /// The steps of a statement's plan, none of whose tables is taken for small.
 async fn plan(site: &Site, sql: impl Into<Sql>) -> Vec<String> {
@@ -51,7 +51,7 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
     // rule C3, and the promise of `AccessView`
     let site = Site::new().await;
-    let hot: [Sql; 19] = [
+    let hot: [Sql; 20] = [
         accounts::BY_ID.into(),
         accounts::BY_NAME.into(),
         accounts::PAGE.into(),
@@ -59,6 +59,7 @@ async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
         grants::OF_ACCOUNT.into(),
         blocks::OF_ACCOUNT.into(),
         fences::CONCERNING,
+        report::CANDIDATES,
         credentials::PASSWORD.into(),
         credentials::KEYS.into(),
         credentials::TOTP.into(),

@@ -10,6 +10,7 @@
 
 mod explain;
 mod fixtures;
+mod holdings;
 mod names;
 mod oracle;
 mod paths;

@@ -11,7 +11,7 @@ const NAMES: [&str; 5] = ["a", "b", "ab", "übung", "x y"];
 const GROUPS: [&str; 3] = ["eng", "ops", "all"];
 const USERS: [&str; 2] = ["ana", "bo"];
 
-fn folder() -> impl Strategy<Value = String> {
+pub(super) fn folder() -> impl Strategy<Value = String> {
     prop::collection::vec(select(NAMES.to_vec()), 0..4)
         .prop_map(|parts| format!("/{}", parts.join("/")))
 }
@@ -64,7 +64,7 @@ fn user(name: &'static str) -> impl Strategy<Value = User> {
         })
 }
 
-fn site() -> impl Strategy<Value = Site> {
+pub(super) fn site() -> impl Strategy<Value = Site> {
     (
         user("ana"),
         user("bo"),
