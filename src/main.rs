@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod data;
 mod failure;
+mod notify;
 mod supervise;
 
 fn main() -> std::process::ExitCode {

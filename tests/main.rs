@@ -21,6 +21,7 @@ mod clients;
 mod cluster;
 mod commands;
 mod cut;
+mod deploy;
 mod disks;
 mod extensions;
 mod files;

@@ -19,10 +19,13 @@ use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, coun
 use crate::control::{ControlSocket, SOCKET};
 use crate::data::{DataFolder, DataLock};
 use crate::failure::{Context as _, Failure};
+use crate::notify::{self, Phase};
 use crate::supervise::{Bound, IsBanned, Supervisor};
 
 /// How often the log reminds of a missing break-glass administrator.
 const REMINDER: Duration = Duration::from_secs(600);
+/// What a stop may take beyond the sessions' grace: the last audit records and connections.
+const WIND_UP: Duration = Duration::from_secs(20);
 
 /// A gateway that serves.
 pub struct Gateway {
@@ -144,6 +147,7 @@ impl Gateway {
         for address in &self.addresses {
             tracing::info!(%address, host_keys = ?self.fingerprints, "SFTP listens");
         }
+        notify::tell(Phase::Ready);
         let result = tokio::select! {
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -152,6 +156,7 @@ impl Gateway {
                 Err(error) => format!("a task broke ({error}); the gateway stops"),
             })),
         };
+        notify::tell(Phase::Stopping(self.grace + WIND_UP));
         tracing::info!("stopping; a second signal stops at once");
         tokio::select! {
             () = self.stop() => {}

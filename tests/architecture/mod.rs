@@ -4,3 +4,5 @@ mod dependencies;
 mod rules;
 mod sources;
 mod style;
+
+pub use sources::top;

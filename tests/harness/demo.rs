@@ -94,6 +94,9 @@ pub struct Serve {
     pub limits: String,
     /// The address of its database, where it is not the one that the tests run on.
     pub database: Option<String>,
+    /// A command that runs the binary, as the service manager or a container would: the data
+    /// folder is then named by the environment only.
+    pub under: Vec<String>,
 }
 
 impl Default for Serve {
@@ -104,6 +107,7 @@ impl Default for Serve {
             root: None,
             limits: String::new(),
             database: None,
+            under: Vec::new(),
         }
     }
 }
@@ -112,6 +116,20 @@ impl Serve {
     /// The data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    fn command(&self) -> Command {
+        let Some((first, others)) = self.under.split_first() else {
+            let mut command = Command::new(binary());
+            command.args(["serve", "--data"]).arg(self.data());
+            return command;
+        };
+        let mut command = Command::new(first);
+        command
+            .args(others)
+            .args([&binary(), "serve"])
+            .env("PORTCULLIS_DATA", self.data());
+        command
     }
 }
 
@@ -206,8 +224,8 @@ impl Demo {
         );
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
         let log = std::fs::File::create(serve.folder.path().join("log")).unwrap();
-        let child = Command::new(binary())
-            .args(["serve", "--data", &place])
+        let child = serve
+            .command()
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
