@@ -32,8 +32,17 @@ pub struct Config {
     pub storage: StorageSettings,
     /// Bounds of everything that a client can use up.
     pub limits: Limits,
+    /// Health and counts over HTTP.
+    pub metrics: Metrics,
     /// The log on standard error.
     pub log: Log,
+}
+
+/// `[metrics]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where health and counts are told; nowhere by default.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[sftp]`.
@@ -124,6 +133,7 @@ impl Default for Config {
                 fsync: Fsync::Close,
             },
             limits: Limits::default(),
+            metrics: Metrics::default(),
             log: Log {
                 format: LogFormat::Text,
                 filter: "info".to_owned(),
@@ -143,7 +153,14 @@ struct RawConfig {
     directory: RawDirectory,
     storage: RawStorage,
     limits: RawLimits,
+    metrics: RawMetrics,
     log: RawLog,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawMetrics {
+    listen: Option<Spanned<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -250,6 +267,9 @@ impl Config {
                 fsync: raw.storage.fsync.unwrap_or_default(),
             },
             limits: raw.limits.validate(&mut problems),
+            metrics: Metrics {
+                listen: metrics_listen(&mut problems, raw.metrics.listen),
+            },
             log: Log {
                 format: raw.log.format.unwrap_or_default(),
                 filter: filter(&mut problems, raw.log.filter),
@@ -333,6 +353,18 @@ fn database(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> Databa
         });
         Database::Embedded
     })
+}
+
+/// One address, or none where the text is empty.
+fn metrics_listen(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> Option<SocketAddr> {
+    let raw = raw.filter(|raw| !raw.get_ref().is_empty())?;
+    let address = raw.get_ref().parse().ok();
+    if address.is_none() {
+        let message = "metrics.listen must be one address with a port, such as \
+                       \"127.0.0.1:9100\", or empty";
+        problems.add(Some(raw.span()), message.to_owned());
+    }
+    address
 }
 
 fn root(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> PathBuf {
@@ -436,6 +468,10 @@ mod tests {
             Some(2)
         );
         assert_eq!(first_problem("[limits]\nsessions = -4\n").line, Some(2));
+        assert_eq!(
+            first_problem("[metrics]\nlisten = \"9100\"\n").line,
+            Some(2)
+        );
         assert_eq!(
             first_problem("[log]\nfilter = \"portcullis=loudly\"\n").line,
             Some(2)

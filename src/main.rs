@@ -6,6 +6,7 @@ mod config;
 mod control;
 mod data;
 mod failure;
+mod metrics;
 mod notify;
 mod supervise;
 

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use portcullis_net::{Limits, Listener, Service};
@@ -31,6 +32,22 @@ pub struct Bound {
 pub struct Supervisor {
     stop: CancellationToken,
     tasks: JoinSet<()>,
+    listening: Listening,
+}
+
+/// How many of the addresses serve now.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    now: Arc<AtomicUsize>,
+    all: usize,
+    stop: CancellationToken,
+}
+
+impl Listening {
+    /// Whether every address serves: none is being bound anew, and nothing stops.
+    pub fn all(&self) -> bool {
+        !self.stop.is_cancelled() && self.now.load(Ordering::Acquire) == self.all
+    }
 }
 
 impl Bound {
@@ -66,6 +83,11 @@ impl Bound {
     ) -> Supervisor {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let listening = Listening {
+            now: Arc::new(AtomicUsize::new(0)),
+            all: self.sockets.len(),
+            stop: stop.clone(),
+        };
         for (address, socket) in self.sockets {
             let watched = Watched {
                 address,
@@ -73,10 +95,15 @@ impl Bound {
                 limits: limits.clone(),
                 is_banned: is_banned.clone(),
                 stop: stop.clone(),
+                listening: listening.now.clone(),
             };
             tasks.spawn(watched.run(socket));
         }
-        Supervisor { stop, tasks }
+        Supervisor {
+            stop,
+            tasks,
+            listening,
+        }
     }
 }
 
@@ -84,6 +111,11 @@ impl Supervisor {
     /// Accepts nothing more. Connections go on.
     pub fn stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Which addresses serve, now and later.
+    pub fn listening(&self) -> Listening {
+        self.listening.clone()
     }
 
     /// Waits for the connections to end, at most `patience`.
@@ -102,6 +134,7 @@ struct Watched {
     limits: Limits,
     is_banned: IsBanned,
     stop: CancellationToken,
+    listening: Arc<AtomicUsize>,
 }
 
 impl Watched {
@@ -140,7 +173,10 @@ impl Watched {
             self.stop.clone(),
         ));
         let _abort = AbortOnDrop(round.abort_handle());
-        match round.await {
+        self.listening.fetch_add(1, Ordering::AcqRel);
+        let ended = round.await;
+        self.listening.fetch_sub(1, Ordering::AcqRel);
+        match ended {
             Ok(()) if self.stop.is_cancelled() => {}
             Ok(()) => {
                 tracing::error!(address = %self.address, "a listener ended; starting it anew")
@@ -202,6 +238,7 @@ mod tests {
             false
         });
         let supervisor = bound.serve(Arc::new(Greeter), &Limits::default(), is_banned);
+        let listening = supervisor.listening();
         assert!(!greets(address).await);
         let back = async {
             while !greets(address).await {
@@ -211,7 +248,9 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(5), back)
             .await
             .unwrap();
+        assert!(listening.all());
         supervisor.drain(Duration::from_secs(5)).await;
+        assert!(!listening.all());
         assert!(!greets(address).await);
     }
 

@@ -29,5 +29,6 @@ mod fuzz;
 mod harness;
 mod killed;
 mod login;
+mod metrics;
 mod pressure;
 mod transport;

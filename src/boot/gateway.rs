@@ -11,7 +11,7 @@ use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
 use portcullis_net::Limits as NetLimits;
 use portcullis_sftp::{SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::offline::{gate_config, open_directory};
 use super::{descriptors, hostkeys, make_default_root, open_storage, site_key};
@@ -19,6 +19,7 @@ use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, coun
 use crate::control::{ControlSocket, SOCKET};
 use crate::data::{DataFolder, DataLock};
 use crate::failure::{Context as _, Failure};
+use crate::metrics::{Endpoint, Watched};
 use crate::notify::{self, Phase};
 use crate::supervise::{Bound, IsBanned, Supervisor};
 
@@ -36,7 +37,8 @@ pub struct Gateway {
     supervisor: Supervisor,
     /// Tasks without which nothing may be served.
     tasks: JoinSet<&'static str>,
-    reminder: JoinHandle<()>,
+    /// Tasks that it can do without.
+    aside: JoinSet<()>,
     addresses: Vec<SocketAddr>,
     host_keys: Vec<String>,
     fingerprints: Vec<String>,
@@ -62,6 +64,7 @@ impl Gateway {
         let storage = Arc::new(open_storage(&folder, config)?);
         let bound = Bound::new(&config.sftp.listen).await?;
         let addresses = bound.addresses();
+        let metrics = Endpoint::bind(config.metrics.listen).await?;
         let directory = open_directory(&folder, config, &key).await?;
         let clock = Arc::new(SystemClock);
         let gate = Gate::new(
@@ -97,8 +100,11 @@ impl Gateway {
             "the control socket",
             control.run(gate.clone(), audit, clock),
         ));
-        let reminder = tokio::spawn(remind(gate.clone()));
+        let mut aside = JoinSet::new();
+        aside.spawn(remind(gate.clone()));
         let supervisor = bound.serve(service, &net_limits(&config.limits), is_banned);
+        let watched = Watched::new(&gate, &directory, supervisor.listening());
+        aside.spawn(metrics.serve(watched));
         Ok(Gateway {
             folder,
             _lock: lock,
@@ -106,7 +112,7 @@ impl Gateway {
             directory,
             supervisor,
             tasks,
-            reminder,
+            aside,
             addresses,
             host_keys: lines,
             fingerprints,
@@ -170,7 +176,7 @@ impl Gateway {
         self.supervisor.stop();
         self.gate.shut_down(EndReason::Shutdown, self.grace).await;
         self.supervisor.drain(Duration::from_secs(1)).await;
-        self.reminder.abort();
+        self.aside.shutdown().await;
         self.tasks.shutdown().await;
         if let Err(failure) = self.folder.remove(SOCKET) {
             tracing::warn!(%failure, "the control socket stays behind");

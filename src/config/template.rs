@@ -27,6 +27,11 @@ const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its defaul
 # "never" is at once, which survives a crash of the gateway but not a loss of power.
 #fsync = "close"
 
+[metrics]
+# Where health (/healthz, /readyz) and counts for Prometheus (/metrics) are told over HTTP, in clear
+# and to everyone who can connect: "127.0.0.1:9100" is told on this host only, "" nowhere.
+#listen = ""
+
 [log]
 # "text" for people, "json" for machines; always on standard error.
 #format = "text"

@@ -137,6 +137,11 @@ impl Directory {
         self.writer.commit_count().load(Ordering::Relaxed)
     }
 
+    /// How many audit records wait to be stored.
+    pub fn audit_waiting(&self) -> u64 {
+        u64::try_from(self.writer.waiting()).unwrap_or(u64::MAX)
+    }
+
     /// A short transaction of this node's own, beside the writer's.
     pub(crate) async fn beside(&self) -> Result<Connection, StoreError> {
         let doing = "reaching the other nodes";

@@ -159,7 +159,7 @@ impl Writer {
         match self.records.try_send(Queued { event, outcome_of }) {
             Ok(()) => {
                 let most = self.records.max_capacity();
-                if most - self.records.capacity() >= many(most) {
+                if self.waiting() >= many(most) {
                     self.journal.waiting.notify_one();
                 }
             }
@@ -168,6 +168,11 @@ impl Writer {
             }
             Err(_) => {}
         }
+    }
+
+    /// How many records are queued.
+    pub(crate) fn waiting(&self) -> usize {
+        self.records.max_capacity() - self.records.capacity()
     }
 
     /// Returns when everything queued before is stored.

@@ -85,6 +85,7 @@ impl Ports {
             proof.second()
         ));
         self.audit.record(event, None);
+        self.counters.accepted.add(1);
         Ok(live)
     }
 
@@ -166,6 +167,7 @@ impl Ports {
     ) {
         let now = self.clock.now();
         let name = proof.name().shown();
+        self.counters.refused.add(1);
         let mut event = AuditEvent::new(
             now,
             AuditKind::Refusal,

@@ -278,6 +278,7 @@ impl AuthorizedFile {
 
     fn count_read(&self, count: usize) {
         self.read.fetch_add(count as u64, Ordering::Relaxed);
+        self.live.ports.counters.bytes_read.add(count as u64);
     }
 
     /// Writes all of `data` at `offset` (at the end, if the file was opened to append).
@@ -288,7 +289,9 @@ impl AuthorizedFile {
         let result = self.try_write(offset, data).await;
         match result {
             Ok(()) => {
-                self.written.fetch_add(data.len() as u64, Ordering::Relaxed);
+                let count = data.len() as u64;
+                self.written.fetch_add(count, Ordering::Relaxed);
+                self.live.ports.counters.bytes_written.add(count);
             }
             Err(error) => self.note_broken(error),
         }

@@ -13,6 +13,7 @@ use portcullis_authn::{
 use portcullis_model::{AccountId, AccountName, Protocol, SessionId};
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
+use crate::counters::Counters;
 use crate::lease::Lease;
 use crate::moving::Moving;
 use crate::opened::OpenCounts;
@@ -73,6 +74,7 @@ pub(crate) struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lease: Arc<Lease>,
+    pub(crate) counters: Counters,
     pub(crate) own: OwnUploads,
     pub(crate) moving: Moving,
     pub(crate) open: Arc<OpenCounts>,
@@ -86,7 +88,7 @@ pub(crate) struct Ports {
 
 /// The gate. One per process; shared.
 pub struct Gate {
-    ports: Arc<Ports>,
+    pub(crate) ports: Arc<Ports>,
 }
 
 impl Gate {
@@ -109,6 +111,7 @@ impl Gate {
             clock,
             registry: Registry::new(lease.clone()),
             lease,
+            counters: Counters::default(),
             own: OwnUploads::default(),
             moving: Moving::default(),
             uploads: OpenUploads::default(),
@@ -338,6 +341,7 @@ impl LoginEvents for Gate {
                 peer,
                 reason,
             } => {
+                self.ports.counters.refused.add(1);
                 let actor = self.ports.audit_name(&name, account);
                 let mut event = make(AuditKind::Refusal, "login", AuditOutcome::Refused, actor);
                 event.account = account.map(|id| id.0);
@@ -365,6 +369,7 @@ impl LoginEvents for Gate {
                 event
             }
             LoginEvent::Banned { address, seconds } => {
+                self.ports.counters.bans.add(1);
                 let actor = "gateway".to_owned();
                 let mut event = make(AuditKind::Ban, "ban", AuditOutcome::Done, actor);
                 event.peer = Some(address);

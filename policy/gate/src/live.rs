@@ -211,7 +211,9 @@ impl Live {
         own: bool,
     ) -> Decision {
         let request = AccessRequest::new(action, path, kind, self.protocol()).own(own);
-        decide(present.view(), &request)
+        let decision = decide(present.view(), &request);
+        self.ports.counters.decided(decision);
+        decision
     }
 
     pub(crate) fn denied(

@@ -142,6 +142,7 @@ impl Ports {
             ended = report.sessions_ended,
             "sessions were ended, and the directory could not store why"
         );
+        self.counters.cut(ended.count, begun.elapsed());
         self.record_cut(target, reason, ended, begun);
         match change {
             AdminChange::SessionEnd { .. } | AdminChange::SessionsEndOf { .. } => {
@@ -187,6 +188,8 @@ impl Ports {
                 report.slowest_ms = milliseconds();
             }
         }
+        self.counters
+            .cut(report.sessions_ended, committed.elapsed());
         if change
             .cuts
             .iter()
