@@ -254,6 +254,33 @@ mod tests {
         assert!(!greets(address).await);
     }
 
+    struct Sleeper;
+
+    impl Service for Sleeper {
+        fn serve(self: Arc<Self>, accepted: Accepted) -> ServiceFuture {
+            Box::pin(async move {
+                let _open = accepted;
+                std::future::pending::<()>().await;
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn while_it_stops_it_does_not_listen_however_long_clients_stay() {
+        let bound = Bound::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let address = *bound.addresses().first().unwrap();
+        let nobody: IsBanned = Arc::new(|_| false);
+        let supervisor = bound.serve(Arc::new(Sleeper), &Limits::default(), nobody);
+        let listening = supervisor.listening();
+        let _stays = TcpStream::connect(address).await.unwrap();
+        while !listening.all() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        supervisor.stop();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!listening.all());
+    }
+
     #[tokio::test]
     async fn one_address_that_cannot_be_bound_refuses_all() {
         let taken = Bound::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();

@@ -97,8 +97,8 @@ async fn every_count_follows_what_happens() {
 }
 
 #[test]
-fn health_and_readiness_are_told_until_the_gateway_stops() {
-    let (mut demo, at) = watched();
+fn health_and_readiness_are_told() {
+    let (_demo, at) = watched();
     assert_eq!(curl(at, "/healthz", &[]), ("200".into(), "ok\n".into()));
     assert_eq!(curl(at, "/readyz", &[]), ("200".into(), "ok\n".into()));
     let (status, head) = curl(at, "/readyz", &["--head"]);
@@ -109,17 +109,6 @@ fn health_and_readiness_are_told_until_the_gateway_stops() {
     assert_eq!(curl(at, "/", &[]).0, "404");
     assert_eq!(curl(at, "/metrics?x", &[]).0, "404");
     assert_eq!(curl(at, "/metrics", &["--data", "x"]).0, "405");
-
-    // A client that stays keeps the gateway in its grace.
-    let _stays = TcpStream::connect((demo.host(), demo.port())).unwrap();
-    let pid = rustix::process::Pid::from_raw(demo.pid().cast_signed()).unwrap();
-    eventually(Duration::from_secs(5), "the client counts", || {
-        value(at, "half_done_logins") >= 1.0
-    });
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    eventually(Duration::from_secs(5), "it is not ready any more", || {
-        !demo.lives() || curl(at, "/readyz", &[]).0 == "503"
-    });
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod counts;
 mod cut;
 mod files;
 mod folders;
