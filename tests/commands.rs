@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Demo, binary, portcullis, run};
+use crate::harness::{Demo, binary, eventually, portcullis, run};
 
 #[test]
 fn policy_eval_agrees_with_every_fixture() {
@@ -318,8 +318,16 @@ fn a_demo_tells_no_account_that_is_gone() {
     assert_eq!(accounts["admin"].get("disabled"), None);
     assert_eq!(accounts["partner"].get("totp_secret"), None);
     assert!(accounts["partner"]["password"].is_string());
-    let log = again.log();
-    let (_, printed) = log.rsplit_once("Portcullis runs a demo").unwrap();
+    // It is told after the ready file is written.
+    let told = |log: &str| {
+        let (before, last) = log.rsplit_once("Portcullis runs a demo")?;
+        let whole = before.contains("Portcullis runs a demo") && last.contains("Also worth a look");
+        whole.then(|| last.to_owned())
+    };
+    eventually(Duration::from_secs(10), "the second text", || {
+        told(&again.log()).is_some()
+    });
+    let printed = told(&again.log()).unwrap();
     assert!(!printed.contains("employee@"), "{printed}");
     assert!(printed.contains("since the first start: employee."));
     assert!(printed.contains("it is disabled"), "{printed}");
