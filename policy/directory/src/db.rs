@@ -3,8 +3,8 @@
 //! Owns the choice of the database behind a connection, how values are bound and rows are read, and
 //! how long a statement may take. Knows no table. A statement is written once, in words that both
 //! databases understand; where they differ it is written twice, side by side ([`Sql::either`]).
-//! INVARIANT: values are bound, never spelled into a statement; a connection whose statement did
-//! not come back in time is never used again.
+//! INVARIANT: values are bound, never spelled into a statement, and no statement on a server is
+//! waited for without a bound.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;

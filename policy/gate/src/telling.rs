@@ -17,7 +17,7 @@ use crate::admin::{AdminChange, AdminError, AdminOutcome};
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::gate::Ports;
 use crate::registry::Ended;
-use crate::{AuditEvent, AuditKind, AuditOutcome, CutReport, EndReason, Unannounced};
+use crate::{AuditEvent, AuditKind, AuditOutcome, CutReport, EndReason, NodeReport, Unannounced};
 
 /// Whether a lease that ended was renewed is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
@@ -100,7 +100,15 @@ impl Ports {
                 report.sessions_not_ended += open;
                 report.nodes = nodes;
             }
-            Err(error) => tracing::error!(%error, version, "the other gateways were not heard"),
+            Err(error) => {
+                tracing::error!(%error, version, "the other gateways were not heard");
+                report.nodes = vec![NodeReport {
+                    node: "any other gateway".to_owned(),
+                    answered: false,
+                    sessions_ended: 0,
+                    sessions_not_ended: 0,
+                }];
+            }
         }
         (value, report)
     }
