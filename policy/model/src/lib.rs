@@ -5,6 +5,7 @@
 //! INVARIANT: an answer depends on its arguments only, and for anything unknown it is *deny*.
 
 mod action;
+mod address;
 mod decide;
 mod explain;
 mod holding;
@@ -20,6 +21,7 @@ mod view;
 mod tests;
 
 pub use action::{AccessRequest, Action, PlaceKind};
+pub use address::{AddressError, AddressList, AddressRange};
 pub use decide::{AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible};
 pub use explain::{Explanation, GrantNote, GrantVerdict, explain};
 pub use holding::{Effect, Holding, held_at, holdings};

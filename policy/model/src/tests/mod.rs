@@ -8,6 +8,7 @@
     reason = "tests, which read fixtures"
 )]
 
+mod addresses;
 mod explain;
 mod fixtures;
 mod holdings;
