@@ -128,10 +128,17 @@ pub(crate) fn evaluate<N: Notes>(
     let Some(folder) = request.deciding_folder() else {
         return deny(view, request, DenyReason::NotApplicable);
     };
-    let levels = levels_at(view, folder, notes);
-    if levels.allows(request.action, request.kind, request.own)
-        && let Some(grant) = decisive(view, folder, request)
-    {
+    let mut levels = LevelSet::NONE;
+    let mut decisive = None;
+    walk(view, folder, notes, |grant, level| {
+        let closure = level.closure();
+        levels = levels.union(closure);
+        if decisive.is_none() && closure.allows(request.action, request.kind, request.own) {
+            decisive = Some(grant);
+        }
+        decisive.is_some()
+    });
+    if let Some(grant) = decisive {
         notes.decisive(grant);
         return Decision::Allow(AllowedBy::Grant(grant));
     }
@@ -206,60 +213,46 @@ fn folder_is_visible(view: &AccessView, folder: &str) -> bool {
 pub(crate) fn levels_at<N: Notes>(view: &AccessView, folder: &str, notes: &mut N) -> LevelSet {
     let mut levels = LevelSet::NONE;
     walk(view, folder, notes, |_, level| {
-        levels = levels.union(level.closure())
+        levels = levels.union(level.closure());
+        false
     });
     levels
 }
 
-/// The nearest grant whose own level allows the request.
-fn decisive(view: &AccessView, folder: &str, request: &AccessRequest<'_>) -> Option<GrantId> {
-    let mut found = None;
-    walk(view, folder, &mut Silent, |grant, level| {
-        if found.is_none()
-            && level
-                .closure()
-                .allows(request.action, request.kind, request.own)
-        {
-            found = Some(grant);
-        }
-    });
-    found
-}
-
-/// Calls `working` for every grant that reaches `folder`, nearest first.
+/// Calls `working` for every grant that reaches `folder`, nearest first, until it has `enough` or
+/// only notes are left to take. Of grants on one folder that come to the same, one is told.
 ///
 /// A block counts before the grants of its own folder are read, a fence after them.
 fn walk<N: Notes>(
     view: &AccessView,
     folder: &str,
     notes: &mut N,
-    mut working: impl FnMut(GrantId, AccessLevel),
+    mut working: impl FnMut(GrantId, AccessLevel) -> bool,
 ) {
     let mut blocked_at: Option<&str> = None;
     let mut fenced_at: Option<&str> = None;
+    let mut enough = false;
     let mut here = folder;
     loop {
-        if let Some(rules) = view.folders.get(here) {
+        let rules = (here.len() <= view.longest).then(|| view.folders.get(here));
+        if let Some(rules) = rules.flatten() {
             if rules.block && blocked_at.is_none() {
                 blocked_at = Some(here);
             }
-            for grant in rules
-                .grants
-                .iter()
-                .filter_map(|index| view.grants.get(*index))
-            {
-                let at_folder = here.len() == folder.len();
-                let cut_by_fence = grant.level != AccessLevel::Admin && fenced_at.is_some();
-                notes.grant(grant, at_folder, blocked_at, fenced_at);
-                if (at_folder || grant.recursive) && blocked_at.is_none() && !cut_by_fence {
-                    working(grant.id, grant.level);
-                }
+            let at_folder = here.len() == folder.len();
+            let stand = rules.grants.iter();
+            let stand = stand.filter_map(|index| view.grants.get(*index));
+            notes.grants(stand, at_folder, blocked_at, fenced_at);
+            for reach in &rules.reaches {
+                let cut_by_fence = reach.level != AccessLevel::Admin && fenced_at.is_some();
+                let works = (at_folder || reach.recursive) && blocked_at.is_none() && !cut_by_fence;
+                enough = enough || works && working(reach.grant, reach.level);
             }
             if rules.fence && fenced_at.is_none() {
                 fenced_at = Some(here);
             }
         }
-        if here == "/" {
+        if here == "/" || enough && !N::KEEPS {
             return;
         }
         here = parent_of(here);

@@ -13,9 +13,12 @@ use crate::{
 
 /// Listens to a walk. `decide` listens with [`Silent`], which costs nothing.
 pub(crate) trait Notes {
-    fn grant(
+    /// Whether the walk goes on for the notes' sake once the answer is known.
+    const KEEPS: bool;
+    /// Hears of all grants on one folder.
+    fn grants<'a>(
         &mut self,
-        grant: &ViewGrant,
+        grants: impl Iterator<Item = &'a ViewGrant>,
         at_folder: bool,
         blocked_at: Option<&str>,
         fenced_at: Option<&str>,
@@ -26,7 +29,15 @@ pub(crate) trait Notes {
 pub(crate) struct Silent;
 
 impl Notes for Silent {
-    fn grant(&mut self, _: &ViewGrant, _: bool, _: Option<&str>, _: Option<&str>) {}
+    const KEEPS: bool = false;
+    fn grants<'a>(
+        &mut self,
+        _: impl Iterator<Item = &'a ViewGrant>,
+        _: bool,
+        _: Option<&str>,
+        _: Option<&str>,
+    ) {
+    }
     fn decisive(&mut self, _: GrantId) {}
 }
 
@@ -94,7 +105,7 @@ struct Kept {
     grants: Vec<GrantNote>,
 }
 
-impl Notes for Kept {
+impl Kept {
     fn grant(
         &mut self,
         grant: &ViewGrant,
@@ -118,6 +129,22 @@ impl Notes for Kept {
             subject: grant.subject.clone(),
             verdict,
         });
+    }
+}
+
+impl Notes for Kept {
+    const KEEPS: bool = true;
+
+    fn grants<'a>(
+        &mut self,
+        grants: impl Iterator<Item = &'a ViewGrant>,
+        at_folder: bool,
+        blocked_at: Option<&str>,
+        fenced_at: Option<&str>,
+    ) {
+        for grant in grants {
+            self.grant(grant, at_folder, blocked_at, fenced_at);
+        }
     }
 
     fn decisive(&mut self, grant: GrantId) {

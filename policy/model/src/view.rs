@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -66,13 +67,41 @@ pub struct ViewGrant {
     pub subject: GrantSubject,
 }
 
+/// The first of the grants on one folder that give the same level as far.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    pub(crate) level: AccessLevel,
+    pub(crate) recursive: bool,
+    pub(crate) grant: GrantId,
+}
+
 /// What stands on one folder, as far as it concerns the principal.
 #[derive(Debug, Default)]
 pub(crate) struct FolderRules {
-    /// Indices into the view's grants.
+    /// Indices into the view's grants: all that stand here, for explanations.
     pub(crate) grants: Vec<usize>,
+    /// What these grants come to: two entries a level at most, however many they are.
+    pub(crate) reaches: Vec<Reach>,
     pub(crate) fence: bool,
     pub(crate) block: bool,
+}
+
+impl FolderRules {
+    fn add(&mut self, index: usize, grant: &ViewGrant) {
+        self.grants.push(index);
+        let known = |reach: &Reach| (reach.level, reach.recursive);
+        if !self
+            .reaches
+            .iter()
+            .any(|reach| known(reach) == (grant.level, grant.recursive))
+        {
+            self.reaches.push(Reach {
+                level: grant.level,
+                recursive: grant.recursive,
+                grant: grant.id,
+            });
+        }
+    }
 }
 
 /// Everything [`decide`](crate::decide) needs for one principal.
@@ -86,7 +115,9 @@ pub struct AccessView {
     /// The folder that the principal sees as `/`; always visible to it, as `/` is.
     pub(crate) root: VirtualPath,
     pub(crate) grants: Vec<ViewGrant>,
-    pub(crate) folders: HashMap<Box<str>, FolderRules>,
+    pub(crate) folders: HashMap<Box<str>, FolderRules, RandomState>,
+    /// Bytes of the longest path in `folders`: nothing stands on a longer one.
+    pub(crate) longest: usize,
     /// Folders with a grant that works at its own folder; ordered, so that "is there one below"
     /// is one range query.
     pub(crate) working: BTreeSet<Box<str>>,
@@ -272,13 +303,12 @@ impl AccessViewBuilder {
 
     /// Compiles the view.
     pub fn build(self) -> AccessView {
-        let mut folders: HashMap<Box<str>, FolderRules> = HashMap::new();
+        let mut folders: HashMap<Box<str>, FolderRules, RandomState> = HashMap::default();
         for (index, grant) in self.grants.iter().enumerate() {
             folders
                 .entry(grant.folder.as_str().into())
                 .or_default()
-                .grants
-                .push(index);
+                .add(index, grant);
         }
         for folder in &self.fences {
             folders.entry(folder.as_str().into()).or_default().fence = true;
@@ -299,6 +329,7 @@ impl AccessViewBuilder {
             version: self.version,
             root: self.root,
             grants: self.grants,
+            longest: folders.keys().map(|path| path.len()).max().unwrap_or(0),
             folders,
             working,
         }

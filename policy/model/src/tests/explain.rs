@@ -150,3 +150,23 @@ fn the_change_that_would_turn_the_answer_is_named() {
         Some(SingleChange::RemoveRole)
     );
 }
+
+#[test]
+fn grants_that_come_to_the_same_are_all_named_and_the_first_is_decisive() {
+    let mut site = site();
+    let again = site.grants[1].clone();
+    site.grants.push(again);
+    let view = site.view(site.user("ana"));
+    let at = path("/a/f.txt");
+    let request = AccessRequest::new(Action::Read, &at, PlaceKind::File, Protocol::Sftp);
+    let first = AllowedBy::Grant(GrantId(2));
+    assert_eq!(decide(&view, &request), Decision::Allow(first));
+    let told = explain(&view, &request);
+    assert_eq!(told.allowed_by, Some(first));
+    let fates: Vec<_> = told
+        .grants
+        .iter()
+        .map(|note| (note.grant.0, note.verdict == GrantVerdict::Decisive))
+        .collect();
+    assert_eq!(fates, [(2, true), (4, false), (1, false)]);
+}
