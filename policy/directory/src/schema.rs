@@ -11,7 +11,7 @@ use crate::db::{Connection, Either};
 use crate::error::During;
 
 /// The newest schema that this program knows.
-pub(crate) const KNOWN: i64 = 3;
+pub(crate) const KNOWN: i64 = 4;
 
 /// One step of the schema: its number, its name, and its text for each database, both ways.
 struct Step {
@@ -38,10 +38,11 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 3] = [
+const STEPS: [Step; 4] = [
     step!(1, "directory", "0001_directory"),
     step!(2, "folder removals", "0002_folder_removals"),
     step!(3, "nodes", "0003_nodes"),
+    step!(4, "passwords", "0004_passwords"),
 ];
 
 /// Every migration, both ways.

@@ -88,6 +88,66 @@ async fn the_schema_can_be_taken_back() {
 }
 
 #[tokio::test]
+async fn credentials_outlive_a_change_of_the_schema() {
+    // rule C5: what a session rests on keeps its id, and no id is given twice.
+    let mut site = Site::new().await;
+    site.user("ana").await;
+    let key = |line: &str| AdminChange::KeyAdd {
+        name: name("ana"),
+        line: line.to_owned(),
+    };
+    let hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".to_owned();
+    let password = AdminChange::PasswordSet {
+        name: name("ana"),
+        hash,
+    };
+    site.change(password.clone()).await;
+    let sealed = AdminChange::TotpSet {
+        name: name("ana"),
+        sealed: vec![7; 32],
+    };
+    site.change(sealed).await;
+    let added = site.change(key(super::openssh::ED25519)).await;
+    let (last, print) = (added["id"].as_i64().unwrap(), added["fingerprint"].clone());
+    site.change(AdminChange::KeyRemove {
+        name: name("ana"),
+        fingerprint: print.as_str().unwrap().to_owned(),
+    })
+    .await;
+    let before = site.directory.login_account("ana").await.unwrap().unwrap();
+    site.directory.close().await;
+    let mut connection = beside(site.folder.path()).await;
+    database::undo(&mut connection, 3).await;
+    connection.close().await.unwrap();
+    site.reopen().await;
+    let after = site.directory.login_account("ana").await.unwrap().unwrap();
+    let of = |account: portcullis_authn::LoginAccount| {
+        let (password, totp) = (account.password.unwrap(), account.totp.unwrap());
+        (
+            password.credential,
+            password.hash.expose().to_owned(),
+            totp.credential,
+            totp.sealed,
+        )
+    };
+    assert_eq!(of(before), of(after));
+    let again = site.change(key(super::openssh::ED25519)).await;
+    assert!(again["id"].as_i64().unwrap() > last, "{again}");
+    // What hangs on an account still goes with it.
+    site.change(AdminChange::UserDelete { name: name("ana") })
+        .await;
+    let mut beside = beside(site.folder.path()).await;
+    for table in ["credentials", "passwords", "totp", "ssh_keys"] {
+        let count = database::anywhere(format!("SELECT count(*) FROM {table}"));
+        let left: i64 = db::query_scalar(count)
+            .fetch_one(&mut beside)
+            .await
+            .unwrap();
+        assert_eq!(left, 0, "{table}");
+    }
+}
+
+#[tokio::test]
 async fn everything_is_there_after_a_restart() {
     let mut site = Site::new().await;
     let id = site.user("ana").await;
