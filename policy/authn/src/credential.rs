@@ -155,6 +155,12 @@ pub enum RefusalReason {
     /// The account is not active.
     #[error("the account is not active")]
     Inactive,
+    /// The account has expired.
+    #[error("the account has expired")]
+    AccountExpired,
+    /// The credential has expired. Counts towards no lock-out (rule B2).
+    #[error("the credential has expired")]
+    CredentialExpired,
     /// The account may not enter by this protocol.
     #[error("the protocol is not permitted for this account")]
     ProtocolNotPermitted,

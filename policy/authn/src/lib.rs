@@ -33,12 +33,12 @@ pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{LoginEvent, LoginEvents};
 pub use passwords::{hash_password, password_problem};
-#[cfg(feature = "test-proofs")]
-pub use proof::proof_for_test;
 pub use proof::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, SecondFactor,
     TicketOpening,
 };
+#[cfg(feature = "test-proofs")]
+pub use proof::{proof_for_test, proof_that_ends_for_test};
 pub use secrets::{SiteKey, TOTP_PURPOSE, new_token, token_hash};
 pub use store::{
     AccountFactorRule, AttemptObserver, Invitation, LoginAccount, LoginStore, Provider,

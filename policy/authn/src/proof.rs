@@ -1,5 +1,7 @@
 //! The proof that someone is who they say they are.
 
+use std::time::SystemTime;
+
 use portcullis_model::{AccountId, AccountName, CredentialId};
 
 use crate::SecretText;
@@ -92,6 +94,7 @@ pub struct AuthenticatedPrincipal {
     pub(crate) spend: Option<CodeSpend>,
     pub(crate) ticket: Option<TicketOpening>,
     pub(crate) enrolment: Option<Enrolment>,
+    pub(crate) ends: Option<SystemTime>,
 }
 
 impl AuthenticatedPrincipal {
@@ -123,6 +126,11 @@ impl AuthenticatedPrincipal {
     /// The credentials on which the session will rest. Their change ends it (rule C5).
     pub fn credentials(&self) -> &[ProvenCredential] {
         &self.credentials
+    }
+
+    /// When the first of these credentials expires, if one does. The session ends then.
+    pub fn ends(&self) -> Option<SystemTime> {
+        self.ends
     }
 
     /// The code that admission must spend.
@@ -161,5 +169,18 @@ pub fn proof_for_test(
         spend: None,
         ticket: None,
         enrolment: None,
+        ends: None,
+    }
+}
+
+/// The same of a session whose credential expires.
+#[cfg(feature = "test-proofs")]
+pub fn proof_that_ends_for_test(
+    proof: AuthenticatedPrincipal,
+    ends: SystemTime,
+) -> AuthenticatedPrincipal {
+    AuthenticatedPrincipal {
+        ends: Some(ends),
+        ..proof
     }
 }

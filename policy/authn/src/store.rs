@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use portcullis_model::{AccountId, AccountName, CredentialId};
 
-use crate::{ProvenCredential, PublicKey, SecretText};
+use crate::{ProvenCredential, PublicKey, RefusalReason, SecretText};
 
 /// Hears which account a login is about, so that a cut of the account can end it half-done.
 pub trait AttemptObserver: Send + Sync {
@@ -131,6 +131,8 @@ pub struct LoginAccount {
     pub name: AccountName,
     /// Whether neither side disables it, and it has not expired.
     pub active: bool,
+    /// Whether it has expired, which is why it is not active.
+    pub expired: bool,
     /// See rule C1.
     pub cut_epoch: i64,
     /// Its exception from the site's factor rule, or that of one of its groups.
@@ -151,6 +153,17 @@ pub struct LoginAccount {
     pub totp: Option<StoredTotp>,
     /// Its open invitation.
     pub invitation: Option<Invitation>,
+}
+
+impl LoginAccount {
+    /// Why nobody logs in to it, where it is not active.
+    pub(crate) fn why_inactive(&self) -> RefusalReason {
+        if self.expired {
+            RefusalReason::AccountExpired
+        } else {
+            RefusalReason::Inactive
+        }
+    }
 }
 
 /// What is counted.

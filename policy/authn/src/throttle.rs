@@ -129,6 +129,8 @@ pub(crate) fn counts(reason: RefusalReason, key: bool) -> bool {
         | R::Asleep
         | R::SpentCode
         | R::Inactive
+        | R::AccountExpired
+        | R::CredentialExpired
         | R::ProtocolNotPermitted
         | R::Cut
         | R::TooManySessions

@@ -46,9 +46,12 @@ pub(crate) struct Account {
 impl Account {
     /// Whether neither side disables it and it has not expired at `now`.
     pub(crate) fn active(&self, now: i64) -> bool {
-        !self.local_disabled
-            && !self.provider_disabled
-            && self.expires.is_none_or(|expires| expires > now)
+        !self.local_disabled && !self.provider_disabled && !self.has_expired(now)
+    }
+
+    /// Whether it has expired at `now`.
+    pub(crate) fn has_expired(&self, now: i64) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 
     /// Whether it may have a gateway password (rule F2).

@@ -160,7 +160,13 @@ async fn check(
         }
     }
     if !loaded.view.is_active() {
-        return Err(RefusalReason::Inactive.into());
+        let expired = loaded.expires.is_some_and(|at| millis(at) <= entry.now);
+        let reason = if expired {
+            RefusalReason::AccountExpired
+        } else {
+            RefusalReason::Inactive
+        };
+        return Err(reason.into());
     }
     if !loaded.view.protocols().contains(entry.protocol) {
         return Err(RefusalReason::ProtocolNotPermitted.into());

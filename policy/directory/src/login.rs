@@ -37,6 +37,7 @@ impl LoginStore for Directory {
         Ok(Some(LoginAccount {
             id: account.id,
             active: account.active(millis(now)),
+            expired: account.has_expired(millis(now)),
             cut_epoch: account.cut_epoch,
             factor_rule: account.factor_rule,
             has_role: account.role != SiteRole::None,

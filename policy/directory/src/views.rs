@@ -16,6 +16,7 @@ use portcullis_model::{
 use crate::accounts::{self, Account};
 use crate::groups::{Group, MOST_OF_ACCOUNT};
 use crate::site::{self, Site};
+use crate::times::from_millis;
 use crate::{blocks, fences, grants, groups};
 
 /// The most grants, fences and blocks, of each, in one view.
@@ -82,6 +83,7 @@ async fn compile(
         .fold(builder, |builder, folder| builder.block(folder));
     Ok(LoadedView {
         view: builder.build(),
+        expires: account.expires.map(from_millis),
         cut_epoch: account.cut_epoch,
         home,
         factors_satisfied: site.factors_satisfied(

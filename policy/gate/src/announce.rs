@@ -36,6 +36,10 @@ pub enum CutReason {
     EntryLost,
     /// An administrator ended it.
     Administrator,
+    /// The account has expired.
+    AccountExpired,
+    /// A credential on which it rests has expired.
+    CredentialExpired,
 }
 
 /// Ends the sessions of a target.

@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, SecondFactor};
 use portcullis_model::{AccountId, CredentialId, DenyReason, Protocol, decide_entry};
 
 use crate::announce::CutReason;
+use crate::ends::Ends;
 use crate::gate::Ports;
 use crate::live::{Admitted, Live};
 use crate::own::OwnerKey;
@@ -33,6 +35,9 @@ impl Ports {
         let applied = self.applied.load(Ordering::SeqCst);
         let stamp = entry.stamp();
         let now = self.clock.now();
+        if proof.ends().is_some_and(|ends| ends <= now) {
+            return Err(RefusalReason::CredentialExpired);
+        }
         let protocol = connection.protocol();
         let peer = connection.peer().ip();
         let loaded = self
@@ -43,7 +48,7 @@ impl Ports {
                 now,
             })
             .await?;
-        self.check_entry(proof, protocol, &loaded).await?;
+        self.check_entry(proof, protocol, &loaded, now).await?;
         let groups = loaded
             .view
             .principal()
@@ -61,6 +66,8 @@ impl Ports {
         // A redeemed invitation makes the credentials on which the session then rests.
         credentials.extend(&loaded.new_credentials);
         self.registry.rest_on(entry, &credentials);
+        let mut ends = Ends::new(proof.ends(), now);
+        ends.set_account(loaded.expires, now);
         let live = Arc::new(self.live(proof, connection, credentials, loaded, stamp));
         let summary = SessionSummary {
             id: entry.id,
@@ -76,7 +83,8 @@ impl Ports {
             second: proof.second(),
             cut_epoch: live.cut_epoch,
         };
-        self.registry.activate(entry, summary, standing, most)?;
+        self.registry
+            .activate(entry, summary, standing, ends, most)?;
         live.present().await.map_err(|_| RefusalReason::Cut)?;
         let mut event = live.session_event(AuditKind::Login, "session.start", AuditOutcome::Done);
         event.detail = Some(format!(
@@ -108,9 +116,13 @@ impl Ports {
         proof: &AuthenticatedPrincipal,
         protocol: Protocol,
         loaded: &LoadedView,
+        now: SystemTime,
     ) -> Result<(), RefusalReason> {
         decide_entry(&loaded.view, protocol, satisfies(loaded, proof.second())).map_err(
             |reason| match reason {
+                DenyReason::AccountInactive if loaded.has_expired(now) => {
+                    RefusalReason::AccountExpired
+                }
                 DenyReason::AccountInactive => RefusalReason::Inactive,
                 DenyReason::ProtocolNotPermitted => RefusalReason::ProtocolNotPermitted,
                 _ => RefusalReason::NoSecondFactor,
@@ -193,6 +205,7 @@ impl Ports {
                 by_account.entry(key).or_default().push((entry, standing));
             }
         }
+        let now = self.clock.now();
         let mut ended = 0;
         for ((account, second_given), entries) in by_account {
             let loaded = self.policy.load_view(account, second_given).await;
@@ -201,9 +214,12 @@ impl Ports {
             }
             for (entry, standing) in entries {
                 let lost = match &loaded {
-                    Ok(loaded) => entry_lost(loaded.as_ref(), entry.info.protocol, &standing),
+                    Ok(loaded) => entry_lost(loaded.as_ref(), entry.info.protocol, &standing, now),
                     Err(_) => Some(CutReason::EntryLost),
                 };
+                if let Ok(Some(loaded)) = &loaded {
+                    entry.set_account_end(loaded.expires, now);
+                }
                 if lost.is_some_and(|reason| entry.end(EndReason::Cut(reason))) {
                     ended += 1;
                 }
@@ -226,6 +242,7 @@ pub(crate) fn entry_lost(
     loaded: Option<&LoadedView>,
     protocol: Protocol,
     standing: &Standing,
+    now: SystemTime,
 ) -> Option<CutReason> {
     let Some(loaded) = loaded else {
         return Some(CutReason::AccountDeleted);
@@ -233,9 +250,19 @@ pub(crate) fn entry_lost(
     match decide_entry(&loaded.view, protocol, satisfies(loaded, standing.second)) {
         Ok(()) if loaded.cut_epoch > standing.cut_epoch => Some(CutReason::EntryLost),
         Ok(()) => None,
+        Err(DenyReason::AccountInactive) if loaded.has_expired(now) => {
+            Some(CutReason::AccountExpired)
+        }
         Err(DenyReason::AccountInactive) => Some(CutReason::AccountDisabled),
         Err(DenyReason::ProtocolNotPermitted) => Some(CutReason::ProtocolLost),
         Err(_) => Some(CutReason::EntryLost),
+    }
+}
+
+impl LoadedView {
+    /// Whether the account has expired at `now`.
+    fn has_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
     }
 }
 

@@ -12,6 +12,7 @@ mod attributes;
 mod audit;
 mod connection;
 mod counters;
+mod ends;
 mod entry;
 mod error;
 mod file;

@@ -160,7 +160,9 @@ impl Live {
 
     /// Takes a newly loaded view over, or ends the session where it does not admit it any more.
     fn take(&self, loaded: Option<LoadedView>, stamp: u64) -> Result<(), FsError> {
-        let reason = entry_lost(loaded.as_ref(), self.protocol(), &self.standing()).or_else(|| {
+        let now = self.ports.clock.now();
+        let reason = entry_lost(loaded.as_ref(), self.protocol(), &self.standing(), now);
+        let reason = reason.or_else(|| {
             // Another root view changes what every path means.
             let loaded = loaded.as_ref()?;
             let moved = loaded.view.root() != self.any_present().view().root();
@@ -171,6 +173,7 @@ impl Live {
             return Err(FsError::SessionEnded);
         }
         if let Some(loaded) = loaded {
+            self.registered.set_account_end(loaded.expires, now);
             let groups = loaded
                 .view
                 .principal()

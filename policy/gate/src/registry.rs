@@ -9,11 +9,13 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
 use portcullis_authn::{ProvenCredential, RefusalReason};
 use portcullis_model::{AccountId, AccountName, CredentialId, GroupId, SessionId};
 
 use crate::announce::{Change, CutReason, CutTarget};
+use crate::ends::Ends;
 use crate::entry::Standing;
 use crate::lease::Lease;
 use crate::{ConnectionInfo, EndReason, SessionSummary, Transport};
@@ -94,6 +96,7 @@ struct State {
     groups: Vec<GroupId>,
     summary: Option<SessionSummary>,
     standing: Option<Standing>,
+    ends: Ends,
 }
 
 impl fmt::Debug for Registered {
@@ -192,6 +195,7 @@ impl Registry {
         entry: &Registered,
         summary: SessionSummary,
         standing: Standing,
+        ends: Ends,
         most: usize,
     ) -> Result<(), RefusalReason> {
         let mut lists = lock(&self.lists);
@@ -209,6 +213,7 @@ impl Registry {
         *open += 1;
         state.summary = Some(summary);
         state.standing = Some(standing);
+        state.ends = ends;
         Ok(())
     }
 
@@ -279,6 +284,22 @@ impl Registry {
             entry.stamp.fetch_add(1, Ordering::SeqCst);
         }
         touched
+    }
+
+    /// The sessions whose time is over, whose they are, and what has ended. Those that were ended
+    /// for it and have not left yet are among them.
+    pub(crate) fn expired(
+        &self,
+        now: SystemTime,
+    ) -> Vec<(Arc<Registered>, SessionSummary, CutReason)> {
+        let over = |entry: Arc<Registered>| {
+            let (summary, reason) = {
+                let state = lock(&entry.state);
+                (state.summary.clone()?, state.ends.over(now)?)
+            };
+            Some((entry, summary, reason))
+        };
+        self.all().into_iter().filter_map(over).collect()
     }
 
     /// Every connection.
@@ -355,6 +376,21 @@ impl Registered {
         }
         self.transport.abort();
         true
+    }
+
+    /// Ends it, and has the protocol say why; its socket is closed soon, or by whoever calls
+    /// [`abort`](Self::abort). Answers whether this call was the one that did it.
+    pub(crate) fn end_with_leave(&self, reason: EndReason) -> bool {
+        let first = self.note_end(reason);
+        if first {
+            self.transport.take_leave(reason);
+        }
+        first
+    }
+
+    /// The account expires then, or never.
+    pub(crate) fn set_account_end(&self, expires: Option<SystemTime>, now: SystemTime) {
+        lock(&self.state).ends.set_account(expires, now);
     }
 
     /// Asks the protocol to take its leave; the connection goes on until it has.

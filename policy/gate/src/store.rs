@@ -16,6 +16,8 @@ use crate::announce::{Change, CutReport, NodeReport, Unannounced};
 pub struct LoadedView {
     /// What decisions rest on. Its root is the account's root view.
     pub view: AccessView,
+    /// When the account expires, if it does. Its sessions end then, and no view is active any more.
+    pub expires: Option<SystemTime>,
     /// See rule C1.
     pub cut_epoch: i64,
     /// Where a session starts, as the account sees it.

@@ -55,7 +55,7 @@ impl AuthnAttempt {
             return None;
         }
         if !account.active {
-            return Some(Err(RefusalReason::Inactive));
+            return Some(Err(account.why_inactive()));
         }
         let usable = may_redeem(account) && self.authn.clock.now() < open.expires;
         Some(if usable {

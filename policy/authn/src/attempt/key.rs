@@ -23,7 +23,7 @@ impl AuthnAttempt {
             return Ok(Step::Refused(RefusalReason::UnknownKey));
         };
         if !account.active {
-            return Ok(Step::Refused(RefusalReason::Inactive));
+            return Ok(Step::Refused(account.why_inactive()));
         }
         if factors::sleeps(&account, self.authn.clock.now()) {
             return Ok(Step::Refused(RefusalReason::Asleep));

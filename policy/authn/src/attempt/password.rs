@@ -97,7 +97,8 @@ impl AuthnAttempt {
             return self.ask_code(Err(wrong), wrong);
         };
         if !account.active {
-            return self.ask_code(Err(RefusalReason::Inactive), RefusalReason::Inactive);
+            let why = account.why_inactive();
+            return self.ask_code(Err(why), why);
         }
         if judged.whole {
             let proven = proven_password(account, stored, presented.expose());

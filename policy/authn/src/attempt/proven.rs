@@ -3,6 +3,8 @@
 //! INVARIANT: `accept` is the only caller of [`AuthenticatedPrincipal`]'s constructor, and it looks
 //! once more whether the account is active and what was proven still holds.
 
+use std::time::SystemTime;
+
 use portcullis_model::AccountId;
 
 use crate::attempt::{AuthnAttempt, Step, StepResult};
@@ -27,6 +29,8 @@ pub(super) struct Proven {
     pub(super) enrolment: Option<Enrolment>,
     /// The password, where its stored hash is weaker than today's.
     pub(super) rehash: Option<SecretText>,
+    /// When the credential expires, if it does.
+    pub(super) ends: Option<SystemTime>,
 }
 
 impl Proven {
@@ -42,7 +46,13 @@ impl Proven {
             credential: by,
             enrolment: None,
             rehash: None,
+            ends: None,
         }
+    }
+
+    /// Whether the credential has expired at `now`, perhaps while a code was asked.
+    pub(super) fn has_expired(&self, now: SystemTime) -> bool {
+        self.ends.is_some_and(|ends| ends <= now)
     }
 
     /// Whether what was proven still holds of the account as it is now (rule C2).
@@ -99,10 +109,13 @@ impl AuthnAttempt {
             ticket,
         } = grounds;
         if !account.active {
-            return Ok(Step::Refused(RefusalReason::Inactive));
+            return Ok(Step::Refused(account.why_inactive()));
         }
         if !proven.still_holds(account) {
             return Ok(Step::Refused(RefusalReason::Cut));
+        }
+        if proven.has_expired(self.authn.clock.now()) {
+            return Ok(Step::Refused(RefusalReason::CredentialExpired));
         }
         if let (Some(password), Some(by)) = (&proven.rehash, proven.credential) {
             self.renew_hash(by, password.clone()).await;
@@ -117,6 +130,7 @@ impl AuthnAttempt {
             spend,
             ticket,
             enrolment: proven.enrolment,
+            ends: proven.ends,
         })))
     }
 

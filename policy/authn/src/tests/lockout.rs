@@ -282,6 +282,8 @@ fn only_guesses_count() {
         R::Asleep,
         R::SpentCode,
         R::Inactive,
+        R::AccountExpired,
+        R::CredentialExpired,
         R::Cut,
         R::Throttled,
         R::BadInvitation,

@@ -177,6 +177,7 @@ impl World {
             id: AccountId(id),
             name: AccountName::parse(name).unwrap(),
             active: true,
+            expired: false,
             cut_epoch: 0,
             factor_rule: AccountFactorRule::Site,
             has_role: false,

@@ -11,6 +11,7 @@
 mod audit;
 mod counts;
 mod cut;
+mod ends;
 mod files;
 mod folders;
 mod moves;

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::{
-    Clock, ProvenCredential, RefusalReason, SiteKey, StoreError, proof_for_test,
+    AuthenticatedPrincipal, Clock, ProvenCredential, RefusalReason, SiteKey, StoreError,
+    proof_for_test,
 };
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
@@ -30,6 +31,7 @@ pub const BO: AccountId = AccountId(2);
 #[derive(Clone)]
 pub struct Account {
     pub active: bool,
+    pub expires: Option<SystemTime>,
     pub cut_epoch: i64,
     pub protocols: ProtocolSet,
     pub grants: Vec<(&'static str, AccessLevel, bool)>,
@@ -41,6 +43,7 @@ impl Default for Account {
     fn default() -> Self {
         Account {
             active: true,
+            expires: None,
             cut_epoch: 0,
             protocols: ProtocolSet::ALL,
             grants: Vec::new(),
@@ -106,6 +109,7 @@ impl Policy {
         }
         Some(LoadedView {
             view: builder.build(),
+            expires: account.expires,
             cut_epoch: account.cut_epoch,
             home: VirtualPath::root(),
             factors_satisfied: true,
@@ -321,6 +325,8 @@ impl Clock for StillClock {
 pub struct Wire {
     pub aborted: AtomicUsize,
     pub left: AtomicUsize,
+    /// In whose words it left last.
+    pub words: Mutex<Option<EndReason>>,
 }
 
 impl Transport for Wire {
@@ -328,7 +334,8 @@ impl Transport for Wire {
         self.aborted.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn take_leave(&self, _reason: EndReason) {
+    fn take_leave(&self, reason: EndReason) {
+        *self.words.lock().unwrap() = Some(reason);
         self.left.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -398,17 +405,28 @@ impl Site {
         account: AccountId,
         wire: &Arc<Wire>,
     ) -> Result<Session, RefusalReason> {
+        self.try_admit(self.proof(account), wire).await
+    }
+
+    pub async fn try_admit(
+        &self,
+        proof: AuthenticatedPrincipal,
+        wire: &Arc<Wire>,
+    ) -> Result<Session, RefusalReason> {
+        self.gate
+            .admit(proof, self.connect(wire))
+            .await
+            .map_err(|(reason, _)| reason)
+    }
+
+    pub fn proof(&self, account: AccountId) -> AuthenticatedPrincipal {
         let epoch = self.policy.accounts.lock().unwrap()[&account].cut_epoch;
         let name = AccountName::parse(&format!("account{account}")).unwrap();
         let credential = ProvenCredential {
             id: CredentialId(account.0 + 6),
             version: 1,
         };
-        let proof = proof_for_test(account, name, epoch, vec![credential]);
-        self.gate
-            .admit(proof, self.connect(wire))
-            .await
-            .map_err(|(reason, _)| reason)
+        proof_for_test(account, name, epoch, vec![credential])
     }
 
     pub async fn login(&self, account: AccountId) -> Session {
