@@ -12,7 +12,7 @@ mod offline;
 
 use std::path::{Path, PathBuf};
 
-use portcullis_authn::{SiteKey, TOTP_PURPOSE};
+use portcullis_authn::{SigningKey, SiteKey, TOTP_PURPOSE};
 use portcullis_directory::Database;
 use portcullis_gate::Durability;
 use portcullis_storage_local::{LocalConfig, LocalStorage};
@@ -33,6 +33,8 @@ pub const DATABASE: &str = "portcullis.db";
 pub const NODE: &str = "node.id";
 /// The site's key: 32 random bytes, from which all seals and keyed hashes are derived.
 const SITE_KEY: &str = "site.key";
+/// What this node signs its audit with: 32 random bytes (rule A4).
+const AUDIT_KEY: &str = "audit.key";
 /// The folder that is served where the settings name no other.
 const DEFAULT_ROOT: &str = "files";
 
@@ -147,6 +149,31 @@ pub fn site_key(folder: &DataFolder) -> Result<SiteKey, Failure> {
     let bytes: [u8; 32] = rand::random();
     folder.write(SITE_KEY, &bytes)?;
     Ok(SiteKey::from_bytes(bytes))
+}
+
+/// What this node signs its audit with; made where it is missing. A new one is no secret matter:
+/// `audit verify` names every key that signed, and where it began.
+///
+/// # Errors
+/// The file cannot be read or made, others may read it, or it does not hold 32 bytes.
+pub fn audit_key(folder: &DataFolder) -> Result<SigningKey, Failure> {
+    let stored = match folder.read_secret(AUDIT_KEY)? {
+        Some(stored) => stored,
+        None => {
+            let made: [u8; 32] = rand::random();
+            folder.write(AUDIT_KEY, &made)?;
+            made.to_vec()
+        }
+    };
+    let seed = <[u8; 32]>::try_from(stored).ok();
+    let key = seed.and_then(|seed| SigningKey::from_bytes(&seed));
+    key.ok_or_else(|| {
+        Failure::new(format!(
+            "{} does not hold 32 bytes; restore it from a backup. Without it a new one is made, and \
+             `audit verify` wants a checkpoint that was kept elsewhere",
+            folder.path().join(AUDIT_KEY).display()
+        ))
+    })
 }
 
 /// Seals a one-time-code secret as the login opens it.

@@ -122,7 +122,7 @@ enum Command {
     /// Open sessions: list, end
     #[command(subcommand, alias = "sessions")]
     Session(session::Command),
-    /// The audit: list, export, verify
+    /// The audit: list, export, checkpoint, verify
     #[command(subcommand)]
     Audit(audit::Command),
     /// Rights: evaluate fixtures, print the level table, explain answers

@@ -190,6 +190,46 @@ fn the_chain_finds_what_was_altered_or_removed() {
     assert_eq!(verify().code, Some(1), "a removed record was not found");
 }
 
+// rule A4
+#[test]
+fn a_checkpoint_kept_elsewhere_finds_what_was_cut_off_with_its_signatures() {
+    let demo = Demo::start();
+    let kept = demo.scratch().join("kept");
+    let kept = kept.display().to_string();
+    demo.add_worker("anna");
+    demo.cli(&["audit", "checkpoint", "--out", &kept]).must();
+    let printed = demo.cli(&["audit", "checkpoint"]).must().json();
+    assert_eq!(printed["node"], 1);
+    let told = demo
+        .cli(&["audit", "verify", "--anchor", &kept, "--json"])
+        .must();
+    let chain = &told.json()["chains"][0];
+    assert!(chain["anchored_through"].as_i64() > Some(1), "{chain}");
+    let folder = demo.kill();
+    let data = folder.path().join("data");
+    let database = data.join("portcullis.db");
+    for statement in [
+        "delete from audit where seq > 2",
+        "delete from audit_checkpoints",
+        "update audit_state set closed_through = 0",
+    ] {
+        sqlite(&database, statement);
+    }
+    let data = data.display().to_string();
+    let verify = |more: &[&str]| {
+        let mut arguments = vec!["audit", "verify", "--data", &data];
+        arguments.extend(more);
+        crate::harness::portcullis(&arguments)
+    };
+    assert!(
+        verify(&[]).ok(),
+        "nothing in the database speaks of it any more"
+    );
+    let told = verify(&["--anchor", &kept]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.out.contains("removed from the end"), "{told:?}");
+}
+
 /// Runs a statement with Python's SQLite, independent of the product.
 fn sqlite(database: &std::path::Path, statement: &str) -> String {
     let script = "import sqlite3, sys\n\

@@ -8,7 +8,8 @@ use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore as _, CutReport, Gate, GateConfig, Storage, SystemClock};
 
 use super::no_storage::NoStorage;
-use super::{DATABASE, NODE, durability, open_storage, read_config, read_database, site_key};
+use super::{DATABASE, NODE, audit_key, durability, open_storage};
+use super::{read_config, read_database, site_key};
 use crate::config::Config;
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
@@ -126,6 +127,7 @@ pub(super) async fn open_directory(
     settings.database = config.database.clone();
     settings.key_check = Some(key.keyed_hash("directory", b""));
     settings.node = node(folder, &config.database)?;
+    settings.signing = Some(Arc::new(audit_key(folder)?));
     Ok(Arc::new(
         Directory::open(settings)
             .await

@@ -1,6 +1,9 @@
-//! `audit`: list, export, verify (rules A1 to A4).
+//! `audit`: list, export, checkpoint, verify (rules A1 to A4).
 
+mod checkpoint;
 mod export;
+
+use std::path::PathBuf;
 
 use std::time::Duration;
 
@@ -24,14 +27,24 @@ pub enum Command {
     List(List),
     /// Write all records, as JSON lines or CSV
     Export(export::Export),
-    /// Check the hash chain: finds removed, altered and reordered records
-    #[command(
-        after_help = "What it cannot know, it says. Exit code 1 if the chain is broken.
+    /// Sign what is recorded, for keeping elsewhere
+    Checkpoint(checkpoint::Checkpoint),
+    /// Check the chain and its signatures: finds removed, altered and reordered records
+    Verify(Verify),
+}
 
-Example:
-  portcullis audit verify --json"
-    )]
-    Verify,
+/// What the audit is compared with.
+#[derive(Args)]
+#[command(after_help = "\
+What it cannot know, it says. Exit code 1 if the chain is broken.
+
+Examples:
+  portcullis audit verify --json
+  portcullis audit verify --anchor /mnt/write-once/portcullis-checkpoints")]
+pub struct Verify {
+    /// Checkpoints that were kept elsewhere (`audit checkpoint`), also as lines of a log
+    #[arg(long = "anchor", value_name = "FILE")]
+    anchors: Vec<PathBuf>,
 }
 
 /// Which records.
@@ -97,7 +110,8 @@ impl Command {
                 Ok(())
             }
             Command::Export(export) => export.run(cli).await,
-            Command::Verify => verify(cli).await,
+            Command::Checkpoint(checkpoint) => checkpoint.run(cli).await,
+            Command::Verify(verify) => verify.run(cli).await,
         }
     }
 }
@@ -113,18 +127,21 @@ pub fn progress(what: &'static str) -> ProgressBar {
     bar
 }
 
-async fn verify(cli: &Context) -> Result<(), Failure> {
-    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-    let bar = progress("checking the audit's hash chain");
-    let answer = link.query(AdminQuery::AuditVerify).await;
-    bar.finish_and_clear();
-    let answer = answer?;
-    cli.show(&answer, present::fields);
-    if answer.get("ok") == Some(&Value::Bool(true)) {
-        Ok(())
-    } else {
-        Err(Failure::new(
-            "the audit's hash chain is broken: records were changed or removed",
-        ))
+impl Verify {
+    async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let anchors = checkpoint::read(&self.anchors)?;
+        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+        let bar = progress("checking the audit's hash chain");
+        let answer = link.query(AdminQuery::AuditVerify { anchors }).await;
+        bar.finish_and_clear();
+        let answer = answer?;
+        cli.show(&answer, present::fields);
+        if answer.get("ok") == Some(&Value::Bool(true)) {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                "the audit is not proven: records, signatures or kept checkpoints do not fit",
+            ))
+        }
     }
 }

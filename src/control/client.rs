@@ -74,7 +74,7 @@ impl Client {
     /// # Errors
     /// The gateway refused, or went away.
     pub async fn query(&mut self, query: AdminQuery) -> Result<AdminOutcome, Failure> {
-        let patience = if matches!(query, AdminQuery::AuditVerify) {
+        let patience = if matches!(query, AdminQuery::AuditVerify { .. }) {
             LONG
         } else {
             USUAL

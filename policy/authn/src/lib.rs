@@ -19,6 +19,7 @@ mod keys;
 mod passwords;
 mod proof;
 mod secrets;
+mod signing;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,7 @@ pub use proof::{
 #[cfg(feature = "test-proofs")]
 pub use proof::{proof_for_test, proof_that_ends_for_test};
 pub use secrets::{SiteKey, TOTP_PURPOSE, new_token, token_hash};
+pub use signing::{SigningKey, signed_by};
 pub use store::{
     AccountFactorRule, AttemptObserver, Invitation, LoginAccount, LoginStore, Provider,
     SiteFactorRule, SiteLogin, StoreError, StoredKey, StoredPassword, StoredTotp, Throttle,

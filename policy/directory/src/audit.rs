@@ -1,23 +1,30 @@
 //! The port of the audit, and reading it back (rules A1 to A4).
 //!
-//! Owns the `audit_state` table and every reading of `audit`; writing is the writer's part.
+//! Owns the `audit_state` table and the reading of `audit`; writing is the writer's part. What is
+//! signed, and proving it all, are rooms of their own.
 //! INVARIANT: after a start every intent of earlier runs has an outcome.
+
+pub(crate) mod signed;
+mod verify;
 
 use std::collections::BTreeMap;
 
 use crate::db::{self, Connection, Sql};
 use async_trait::async_trait;
+use data_encoding::HEXLOWER;
 use portcullis_authn::{StoreError, rfc3339};
 use portcullis_gate::{AuditEvent, AuditOutcome, AuditStore, IntentId};
 use serde_json::{Value, json};
 
-use crate::chain::{self, Head, Row, link};
+use crate::chain::{self, Row};
 use crate::error::During;
 use crate::journal::{Files, Intent};
 use crate::open::Directory;
 use crate::writer::{APART, Tx};
 
-/// Records read at once.
+pub(crate) use verify::verify;
+
+/// Records read at once for open intents.
 const PAGE: i64 = 1_000;
 
 #[async_trait]
@@ -224,142 +231,7 @@ fn shown((place, node, seq, intent, record, hash): Fields) -> Result<Value, Stor
         members.insert("seq".to_owned(), json!(seq));
         members.insert("intent".to_owned(), json!(intent));
         members.insert("at".to_owned(), json!(rfc3339(event.at)));
-        members.insert("hash".to_owned(), json!(hex(&hash)));
+        members.insert("hash".to_owned(), json!(HEXLOWER.encode(&hash)));
     }
     Ok(value)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What is wrong with the chain, and where.
-struct Broken {
-    seq: i64,
-    says: String,
-}
-
-/// Checks the chain of every node: `{"ok", "records", "first_bad", "head", "says", "chains"}`.
-/// `first_bad` is the number of the first record that does not fit, or null; `head` the newest
-/// record's hash. `chains` says the same of each node, with its `node` and `label`; what stands
-/// before it is of the first chain that is broken, else of the first, and counts all records.
-pub(crate) async fn verify(connection: &mut Connection) -> Result<Value, StoreError> {
-    let nodes: Vec<(i64, String, i64)> = db::query_as(
-        "SELECT n.id, n.label, s.closed_through FROM nodes n JOIN audit_state s ON s.node = n.id \
-         ORDER BY n.id",
-    )
-    .fetch_all(&mut *connection)
-    .await
-    .during("reading the audit's marks")?;
-    let mut chains = Vec::with_capacity(nodes.len());
-    let mut records = 0;
-    for (node, label, closed) in nodes {
-        let (head, broken) = verify_node(connection, node, closed).await?;
-        records += head.seq;
-        chains.push(json!({
-            "node": node,
-            "label": label,
-            "ok": broken.is_none(),
-            "records": head.seq,
-            "first_bad": broken.as_ref().map(|broken| broken.seq),
-            "head": hex(&head.hash),
-            "says": broken.map_or_else(|| SOUND.to_owned(), |broken| broken.says),
-        }));
-    }
-    let broken = chains.iter().find(|chain| chain["ok"] == false);
-    let mut whole = broken.or(chains.first()).cloned().unwrap_or_default();
-    if let Value::Object(members) = &mut whole {
-        members.insert("records".to_owned(), json!(records));
-        members.insert("chains".to_owned(), json!(chains));
-    }
-    Ok(whole)
-}
-
-const SOUND: &str = "every record follows from the one before it; records removed from the end, or \
-                     a whole new chain, cannot be seen without a head that was kept elsewhere";
-
-/// Follows the chain of one node, whose intents up to `closed` had their outcomes.
-async fn verify_node(
-    connection: &mut Connection,
-    node: i64,
-    closed: i64,
-) -> Result<(Head, Option<Broken>), StoreError> {
-    let mut head = Head::GENESIS;
-    loop {
-        let rows = page(connection, node, head.seq).await?;
-        if rows.is_empty() {
-            break;
-        }
-        if let Some(broken) = rows.iter().find_map(|row| step(&mut head, row).err()) {
-            return Ok((head, Some(broken)));
-        }
-    }
-    let cut_short = (head.seq < closed).then(|| Broken {
-        seq: head.seq + 1,
-        says: format!("records {} to {closed} at least were removed", head.seq + 1),
-    });
-    Ok((head, cut_short))
-}
-
-type Checked = (
-    i64,
-    Option<i64>,
-    String,
-    String,
-    Option<i64>,
-    String,
-    Vec<u8>,
-);
-
-async fn page(
-    connection: &mut Connection,
-    node: i64,
-    after: i64,
-) -> Result<Vec<Checked>, StoreError> {
-    db::query_as(
-        "SELECT seq, intent, kind, outcome, account, record, hash FROM audit \
-         WHERE node = $3 AND seq > $1 ORDER BY seq LIMIT $2",
-    )
-    .bind(after)
-    .bind(PAGE)
-    .bind(node)
-    .fetch_all(connection)
-    .await
-    .during("verifying the audit")
-}
-
-/// Moves the head over one stored row, if the row is what was stored.
-fn step(head: &mut Head, row: &Checked) -> Result<(), Broken> {
-    let (seq, intent, kind, outcome, account, record, hash) = row;
-    let expected = head.seq + 1;
-    if *seq != expected {
-        let says = match seq - expected {
-            1 => format!("record {expected} was removed"),
-            _ => format!("records {expected} to {} were removed", seq - 1),
-        };
-        return Err(Broken {
-            seq: expected,
-            says,
-        });
-    }
-    let computed = link(&head.hash, *seq, *intent, record);
-    if computed.as_slice() != hash.as_slice() {
-        let says = format!("record {seq} was altered, or stood elsewhere in the chain");
-        return Err(Broken { seq: *seq, says });
-    }
-    let same = serde_json::from_str::<AuditEvent>(record).is_ok_and(|event| {
-        event.kind.as_str() == kind
-            && event.outcome.as_str() == outcome
-            && event.account == *account
-    });
-    if !same {
-        let says =
-            format!("what record {seq} is searched by was altered; the record itself stands");
-        return Err(Broken { seq: *seq, says });
-    }
-    *head = Head {
-        seq: *seq,
-        hash: computed,
-    };
-    Ok(())
 }

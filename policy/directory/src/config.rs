@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portcullis_authn::{Clock, StoreError, SystemClock};
+use portcullis_authn::{Clock, SigningKey, StoreError, SystemClock};
 
 use crate::server::Server;
 
@@ -81,6 +81,8 @@ pub struct DirectoryConfig {
     /// Whether what is committed also survives a power loss (rule A2), at the price of a flush of
     /// the disk per commit. Without, it survives kill -9. Default no.
     pub survive_power_loss: bool,
+    /// Signs this node's chain of audit records (rule A4). `None` leaves it unsigned.
+    pub signing: Option<Arc<SigningKey>>,
     /// Tells the time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -97,6 +99,7 @@ impl DirectoryConfig {
             audit_queue: 65_536,
             min_free_bytes: 64 * 1024 * 1024,
             survive_power_loss: false,
+            signing: None,
             clock: Arc::new(SystemClock),
         }
     }

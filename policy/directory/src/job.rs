@@ -10,6 +10,7 @@ use portcullis_authn::{Clock, StoreError};
 use portcullis_gate::AuditEvent;
 use tokio::sync::oneshot;
 
+use crate::audit::signed::Signer;
 use crate::chain::{self, Head};
 use crate::db::{Connection, Sql};
 
@@ -28,6 +29,8 @@ pub(crate) struct Tx {
     pub(crate) node: i64,
     pub(crate) head: Head,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Signs the chain; `None` leaves it unsigned.
+    pub(crate) signer: Option<Signer>,
 }
 
 impl Tx {

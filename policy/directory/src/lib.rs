@@ -31,6 +31,7 @@ mod groups;
 mod job;
 mod journal;
 mod login;
+mod marks;
 mod nodes;
 mod open;
 mod openssh;

@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::audit::signed::Signer;
 use crate::checkpoints::Checkpoints;
 use crate::config::Database;
 use crate::db::{self, Connection, in_time};
@@ -41,6 +42,8 @@ pub struct Directory {
     task: Mutex<Option<JoinHandle<()>>>,
     /// The others that share the database; the embedded one is never shared.
     pub(crate) nodes: Option<Nodes>,
+    node: i64,
+    public_key: Option<[u8; 32]>,
     /// Only the embedded database wants them.
     checkpoints: Option<Checkpoints>,
 }
@@ -88,7 +91,12 @@ impl Directory {
             node,
             head,
             clock: config.clock.clone(),
+            signer: None,
         };
+        let public_key = config.signing.as_ref().map(|key| key.public());
+        if let Some(key) = config.signing {
+            tx.signer = Some(Signer::begin(&mut tx.connection, node, key, head).await?);
+        }
         let mut files = Files::open(&config.path)?;
         let last_intent = audit::recover(&mut tx, &mut files).await?;
         tickets::purge(&mut tx).await?;
@@ -111,6 +119,8 @@ impl Directory {
             task: Mutex::new(Some(task)),
             checkpoints,
             nodes: opened.server.map(|server| Nodes::new(node, server)),
+            node,
+            public_key,
         })
     }
 
@@ -140,6 +150,16 @@ impl Directory {
     /// How many audit records wait to be stored.
     pub fn audit_waiting(&self) -> u64 {
         u64::try_from(self.writer.waiting()).unwrap_or(u64::MAX)
+    }
+
+    /// This node's number.
+    pub(crate) fn node(&self) -> i64 {
+        self.node
+    }
+
+    /// What this node's signatures are checked with.
+    pub(crate) fn public_key(&self) -> Option<[u8; 32]> {
+        self.public_key
     }
 
     /// A short transaction of this node's own, beside the writer's.

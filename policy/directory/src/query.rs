@@ -28,7 +28,7 @@ impl Directory {
     /// Answers one question from one snapshot.
     pub(crate) async fn answer(&self, query: AdminQuery) -> Result<AdminOutcome, AdminError> {
         let now = millis(self.clock.now());
-        if matches!(query, AdminQuery::Audit { .. } | AdminQuery::AuditVerify) {
+        if let AdminQuery::Audit { .. } | AdminQuery::AuditVerify { .. } = query {
             // What waits to be stored belongs to the answer; without it, the rest does.
             let _ = self.writer.settle().await;
         }
@@ -68,7 +68,14 @@ impl Directory {
                 let limit = clamp(limit);
                 Ok(audit::list(connection, after, limit, kind.as_deref(), account).await?)
             }
-            AdminQuery::AuditVerify => Ok(audit::verify(connection).await?),
+            AdminQuery::AuditVerify { anchors } => {
+                drop(snapshot);
+                Ok(audit::verify(self, anchors).await?)
+            }
+            AdminQuery::AuditCheckpoint => {
+                drop(snapshot);
+                self.checkpoint().await
+            }
             AdminQuery::Site => site_shown(connection).await,
             AdminQuery::Findings => Ok(findings::all(connection, now).await?),
             AdminQuery::Explain {

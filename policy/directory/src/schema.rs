@@ -11,7 +11,7 @@ use crate::db::{Connection, Either};
 use crate::error::During;
 
 /// The newest schema that this program knows.
-pub(crate) const KNOWN: i64 = 4;
+pub(crate) const KNOWN: i64 = 6;
 
 /// One step of the schema: its number, its name, and its text for each database, both ways.
 struct Step {
@@ -38,11 +38,12 @@ macro_rules! step {
     };
 }
 
-const STEPS: [Step; 4] = [
+const STEPS: &[Step] = &[
     step!(1, "directory", "0001_directory"),
     step!(2, "folder removals", "0002_folder_removals"),
     step!(3, "nodes", "0003_nodes"),
     step!(4, "passwords", "0004_passwords"),
+    step!(6, "evidence", "0006_evidence"),
 ];
 
 /// Every migration, both ways.

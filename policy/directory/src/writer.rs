@@ -6,7 +6,6 @@
 //! INVARIANT: a caller hears of success only after the commit; a job that fails takes back what it
 //! wrote and nothing else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,13 +15,14 @@ use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, IntentId};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::audit;
+use crate::audit::signed::{self, Signer};
 use crate::chain::{self, Head, Row};
 use crate::db::{self, Connection, Sql};
 use crate::error::{During, Full};
 use crate::job::{ALONE, Job, Typed, failed};
 pub(crate) use crate::job::{APART, Doing, Tx};
 use crate::journal::{Intent, Journal, MANY};
+use crate::marks::Marks;
 use crate::nodes;
 use crate::refusals::Refusals;
 use crate::server::Server;
@@ -36,10 +36,6 @@ const FLUSH_AT: usize = 512;
 const GROUP: usize = 256;
 /// Jobs and intents that may wait; callers beyond that wait for room.
 const JOBS: usize = 4096;
-/// Intents without outcome that are remembered; more only make the next start read further back.
-const OPEN_INTENTS: usize = 1_000_000;
-/// The mark up to which every intent has its outcome is stored after this many records.
-const MARK_EVERY: i64 = 4096;
 
 /// The way back to a caller.
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -101,9 +97,8 @@ impl Writer {
             taken: Vec::new(),
             flush_at: None,
             refusals: Refusals::default(),
-            open: BTreeMap::new(),
-            last_intent: beginning.last_intent,
-            marked: 0,
+            marks: Marks::new(beginning.last_intent),
+            signed: 0,
             server: beginning.server,
             doubt: None,
         };
@@ -243,10 +238,9 @@ struct Task {
     taken: Vec<Intent>,
     flush_at: Option<Instant>,
     refusals: Refusals,
-    /// Intents in the database without outcome, and their records.
-    open: BTreeMap<i64, i64>,
-    last_intent: i64,
-    marked: i64,
+    marks: Marks,
+    /// The last record that was signed when the mark was stored.
+    signed: i64,
     server: Option<Server>,
     doubt: Option<Doubt>,
 }
@@ -265,6 +259,7 @@ impl Task {
         while let Some(group) = self.gather().await {
             let stop = group.stop;
             self.write(group).await;
+            self.mark(false).await;
             if stop {
                 break;
             }
@@ -286,6 +281,18 @@ impl Task {
         }
     }
 
+    /// Says, outside of any commit, up to where the records are closed and signed.
+    async fn mark(&mut self, at_end: bool) {
+        if self.doubt.is_some() {
+            return;
+        }
+        signed::make_if_due(&mut self.tx, at_end).await;
+        let through = self.tx.signer.as_ref().map_or(0, Signer::through);
+        let signed = through > self.signed;
+        self.signed = through;
+        self.marks.store(&mut self.tx, at_end || signed).await;
+    }
+
     /// Waits for something to write and takes everything that waits with it. `None` at the end.
     async fn gather(&mut self) -> Option<Group> {
         let mut group = Group::default();
@@ -294,10 +301,9 @@ impl Task {
             if waiting >= many(self.records.max_capacity()) && self.pending.len() < FLUSH_AT {
                 break;
             }
-            let wake = match (self.flush_at, self.refusals.next_due()) {
-                (Some(flush), Some(due)) => Some(flush.min(due)),
-                (one, other) => one.or(other),
-            };
+            let sign_at = self.tx.signer.as_ref().and_then(Signer::due);
+            let wakes = [self.flush_at, self.refusals.next_due(), sign_at];
+            let wake = wakes.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 message = self.messages.recv() => {
@@ -315,7 +321,8 @@ impl Task {
                 }
                 () = sleep_until(wake), if wake.is_some() => {
                     self.take_counts();
-                    if self.something_waits() { break; }
+                    let sign = sign_at.is_some_and(|at| at <= Instant::now());
+                    if sign || self.something_waits() { break; }
                     self.flush_at = None;
                 }
             }
@@ -409,12 +416,11 @@ impl Task {
             Ok(rows) => {
                 self.journal.stored();
                 self.commits.fetch_add(1, Ordering::Relaxed);
-                self.remember_open(&rows);
+                self.marks.remember(&rows);
                 self.pending.clear();
                 self.taken.clear();
                 self.flush_at = (self.journal.len() > 0).then(|| Instant::now() + FLUSH_AFTER);
                 answer(group, None);
-                self.mark(false).await;
             }
             Err(error) => {
                 self.doubt = self.server.is_some().then_some(Doubt {
@@ -532,44 +538,6 @@ impl Task {
         db::query(sql)
             .run(&mut self.tx.connection, "committing to the directory")
             .await
-    }
-
-    fn remember_open(&mut self, rows: &[Row]) {
-        for row in rows {
-            match row.intent {
-                Some(intent) if row.outcome == AuditOutcome::Intent.as_str() => {
-                    self.last_intent = self.last_intent.max(intent);
-                    if self.open.len() < OPEN_INTENTS {
-                        self.open.insert(intent, row.seq);
-                    }
-                }
-                Some(intent) => {
-                    self.open.remove(&intent);
-                }
-                None => {}
-            }
-        }
-    }
-
-    /// Stores up to where every intent has its outcome, so that the next start reads little.
-    async fn mark(&mut self, at_end: bool) {
-        let oldest = self.open.first_key_value();
-        let closed_through = oldest.map_or(self.tx.head.seq, |(_, seq)| seq - 1);
-        if self.open.len() >= OPEN_INTENTS || (!at_end && closed_through < self.marked + MARK_EVERY)
-        {
-            return;
-        }
-        self.marked = closed_through;
-        let stored = db::query(audit::MARK)
-            .bind(closed_through)
-            .bind(self.last_intent)
-            .bind(self.tx.node)
-            .execute(&mut self.tx.connection)
-            .await;
-        if let Err(error) = stored {
-            // Only the next start becomes slower.
-            tracing::warn!(%error, "the audit's mark was not stored");
-        }
     }
 }
 

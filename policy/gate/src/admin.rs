@@ -12,6 +12,8 @@ use portcullis_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::AuditCheckpoint;
+
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -336,8 +338,14 @@ pub enum AdminQuery {
         /// Only this account.
         account: Option<AccountName>,
     },
-    /// Checks the audit's hash chain.
-    AuditVerify,
+    /// Checks the audit: the hash chain of every node, the signed checkpoints and stubs over it, and
+    /// the checkpoints that were kept elsewhere.
+    AuditVerify {
+        /// Checkpoints that were kept elsewhere.
+        anchors: Vec<AuditCheckpoint>,
+    },
+    /// The newest signed checkpoint of every node; that of the node which answers is made anew.
+    AuditCheckpoint,
     /// Site settings and providers.
     Site,
     /// Things that an administrator should look at: accounts with `never` or `always`, frozen

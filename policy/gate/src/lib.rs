@@ -10,6 +10,7 @@ pub mod admin;
 mod announce;
 mod attributes;
 mod audit;
+mod checkpoint;
 mod connection;
 mod counters;
 mod ends;
@@ -37,6 +38,7 @@ mod writer;
 
 pub use announce::{Change, Cut, CutReason, CutReport, CutTarget, NodeReport, Unannounced};
 pub use audit::{AuditEvent, AuditKind, AuditOutcome, AuditStore, IntentId};
+pub use checkpoint::AuditCheckpoint;
 pub use connection::{Connection, ConnectionInfo, EndReason, Transport};
 pub use counters::{CUT_BOUNDS, Counts};
 pub use error::{FsError, StorageError};

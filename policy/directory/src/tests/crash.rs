@@ -108,7 +108,12 @@ async fn what_was_acknowledged_survives_kill_9() {
     let changes = directory.changes_since(0).await.unwrap();
     assert_eq!(changes.len(), usize::try_from(made).unwrap());
     assert_eq!(
-        directory.query(AdminQuery::AuditVerify).await.unwrap()["ok"],
+        directory
+            .query(AdminQuery::AuditVerify {
+                anchors: Vec::new()
+            })
+            .await
+            .unwrap()["ok"],
         true
     );
     directory.close().await;

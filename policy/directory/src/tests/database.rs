@@ -2,7 +2,9 @@
 //! schema of their own in PostgreSQL for each folder.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use portcullis_authn::SigningKey;
 use sqlx::ConnectOptions as _;
 
 use crate::config::Database;
@@ -15,6 +17,7 @@ use crate::{DirectoryConfig, schema};
 pub(crate) async fn config(folder: &Path) -> DirectoryConfig {
     let mut config = DirectoryConfig::new(folder.join("portcullis.db"));
     config.min_free_bytes = 0;
+    config.signing = Some(signing(7));
     if let Some(address) = address() {
         let schema = schema_of(folder);
         let mut connection = server(&address).await;
@@ -24,6 +27,11 @@ pub(crate) async fn config(folder: &Path) -> DirectoryConfig {
         config.database = Database::Server(format!("{address}{mark}options[search_path]={schema}"));
     }
     config
+}
+
+/// A node's key for signing.
+pub(crate) fn signing(seed: u8) -> Arc<SigningKey> {
+    Arc::new(SigningKey::from_bytes(&[seed; 32]).unwrap())
 }
 
 /// Whether the tests run on a server.

@@ -47,7 +47,12 @@ async fn an_intent_is_stored_when_it_returns() {
         "nothing is read back twice"
     );
     assert_eq!(
-        directory.query(AdminQuery::AuditVerify).await.unwrap()["ok"],
+        directory
+            .query(AdminQuery::AuditVerify {
+                anchors: Vec::new()
+            })
+            .await
+            .unwrap()["ok"],
         true
     );
     directory.close().await;

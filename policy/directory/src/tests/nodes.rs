@@ -96,7 +96,11 @@ async fn each_node_has_its_chain_and_all_are_listed_and_verified() {
     site.user("ana").await;
     second.carry_out(ROOT, user("bo")).await.unwrap();
     site.user("cy").await;
-    let told = site.query(AdminQuery::AuditVerify).await;
+    let told = site
+        .query(AdminQuery::AuditVerify {
+            anchors: Vec::new(),
+        })
+        .await;
     assert_eq!((&told["ok"], &told["records"]), (&true.into(), &3.into()));
     assert_eq!(told["chains"].as_array().unwrap().len(), 2);
     let query = AdminQuery::Audit {
@@ -186,7 +190,11 @@ async fn a_lost_connection_is_made_anew_and_nothing_is_stored_twice() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-    let told = site.query(AdminQuery::AuditVerify).await;
+    let told = site
+        .query(AdminQuery::AuditVerify {
+            anchors: Vec::new(),
+        })
+        .await;
     assert_eq!(
         (&told["ok"], &told["records"]),
         (&true.into(), &4.into()),
