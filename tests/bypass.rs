@@ -2,6 +2,8 @@
 //!
 //! The packets are read from the codec's own list: a new one without a case here fails.
 
+mod scp;
+
 use crate::clients::paramiko;
 use crate::harness::wire::{Body, CREATE, GONE, NO_SUCH_FILE, OK, READ, Sftp, UNSUPPORTED, WRITE};
 use crate::harness::{Demo, login_key};

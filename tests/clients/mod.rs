@@ -8,6 +8,7 @@ pub mod paramiko;
 mod putty;
 mod rclone;
 mod refused;
+mod scp;
 mod sshfs;
 
 use std::process::Command;

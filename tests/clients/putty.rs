@@ -121,8 +121,20 @@ fn pscp_both_ways() {
     let told = pscp(&demo, &account, &["-ls", &path]).must();
     assert!(told.out.contains("a.bin"), "{told:?}");
     // The old protocol is a command on the server's side.
-    let told = pscp(&demo, &account, &["-scp", &tree, &there]);
-    assert!(!told.ok(), "{told:?}");
+    let (old, local) = (format!("{folder}/old"), demo.scratch().join("old"));
+    demo.make_folder(&old);
+    std::fs::create_dir(&local).unwrap();
+    let there = format!("REMOTE:{old}");
+    pscp(&demo, &account, &["-scp", "-r", "-p", &tree, &there]).must();
+    let path = format!("{there}/tree");
+    let to = local.display().to_string();
+    pscp(&demo, &account, &["-scp", "-r", "-p", &path, &to]).must();
+    same(std::path::Path::new(&tree), &local.join("tree"));
+    let several = format!("{there}/tree/*.bin");
+    pscp(&demo, &account, &["-scp", "-unsafe", &several, &to]).must();
+    assert!(local.join("a.bin").exists() && !local.join("b.bin").exists());
+    let told = pscp(&demo, &account, &["-scp", &format!("{there}/none"), &to]);
+    assert!(!told.ok() && told.err.contains("no such file"), "{told:?}");
 }
 
 // rule L4

@@ -27,7 +27,8 @@ fn shells_and_commands_are_refused_in_words() {
         (&[][..], &[][..]),
         (&[], &["ls"]),
         (&[], &["ls", "/", "|", "sh"]),
-        (&[], &["scp", "-t", "/"]),
+        (&[], &["scp"]),
+        (&[], &["/usr/bin/scp", "-t", "/"]),
         (&[], &["/usr/lib/openssh/sftp-server"]),
         (&[], &[&long]),
     ] {
@@ -55,7 +56,7 @@ fn shells_and_commands_are_refused_in_words() {
 }
 
 #[test]
-fn rsync_and_the_old_scp_are_refused_in_words() {
+fn rsync_is_refused_in_words() {
     let demo = Demo::start();
     let (account, folder) = demo.add_worker("sam");
     let local = demo.scratch().join("f");
@@ -75,12 +76,29 @@ fn rsync_and_the_old_scp_are_refused_in_words() {
     let told = run(&mut rsync, b"", Duration::from_secs(30));
     assert!(!told.ok() && told.err.contains(WORDS), "{told:?}");
 
-    let mut scp = Command::new(which("scp"));
-    scp.args(ssh_options(&demo, &account))
-        .args(["-O", "-P", &demo.port().to_string()])
-        .arg(&local)
-        .arg(&target);
-    let told = run(&mut scp, b"", Duration::from_secs(30));
-    assert!(!told.ok() && told.err.contains(WORDS), "{told:?}");
     assert!(!demo.on_disk(&format!("{folder}/f")).exists());
+}
+
+#[test]
+fn what_only_a_shell_could_do_with_a_command_of_scp_is_refused() {
+    let demo = Demo::start();
+    let (account, folder) = demo.add_worker("sam");
+    demo.make_file(&format!("{folder}/f"), "x");
+    for (command, words) in [
+        (
+            format!("scp -f {folder}/f; id"),
+            "no shell reads this command",
+        ),
+        (
+            format!("scp -t $(id) {folder}"),
+            "no shell reads this command",
+        ),
+        (format!("scp -t '{folder}"), "a quote is not closed"),
+        (format!("scp -S /bin/sh -t {folder}"), "this option of scp"),
+        (format!("scp -t {folder}/a {folder}/b"), "exactly one path"),
+    ] {
+        let told = ssh(&demo, &account, &[], &[&command]);
+        assert_eq!((told.code, &*told.out), (Some(1), ""), "{told:?}");
+        assert!(told.err.contains(words), "{told:?}");
+    }
 }

@@ -162,3 +162,19 @@ fn names_of_any_text_normalise_once() {
         }
     });
 }
+
+#[test]
+fn the_protocol_of_scp_survives_any_bytes() {
+    let seeds: Vec<Vec<u8>> = [
+        "C0644 5 name\n",
+        "D0755 0 folder\nE\n",
+        "T1000000000 0 1000000001 5\nC0600 0 x\n",
+        "\u{1}scp: words\n",
+        "scp -r -p -d -t -- '/a b'",
+        "scp -f /a/*.[a-z]?x ~/b \"c\\\"d\" e\\ f",
+        "scp -pf '/it'\"'\"'s'",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into();
+    run("scp", &seeds, portcullis_sftp::fuzz_scp);
+}

@@ -1,7 +1,8 @@
 //! One SSH connection: credentials in, a [`Session`] out, then channels.
 //!
 //! Owns the connection's login, its session and its channels. Knows nothing of SFTP's packets.
-//! INVARIANT: no channel opens without a session, and only the subsystem `sftp` ever runs on one.
+//! INVARIANT: no channel opens without a session, and only the subsystem `sftp` and the protocol of
+//! scp ever run on one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use portcullis_authn::SecretText;
-use portcullis_gate::{AuthorizedFs, EndReason, Session, Transport};
+use portcullis_gate::{EndReason, Session, Transport};
 use portcullis_net::{LoginSlot, StreamTransport};
 use russh::server::{
     Auth, ChannelOpenHandle, Handle, Handler, Msg, PublicKeyOffer, Response, Session as Ssh,
@@ -20,7 +21,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::engine::{Broken, Engine, EngineConfig};
 use crate::login::{Answer, Login};
-use crate::server::{Channel as SftpChannel, Sink, Verdict, Wire};
+use crate::program::{Last, Program};
+use crate::scp::{self, Command, Scp};
+use crate::server::{Channel as Worked, Sink, Verdict, Wire};
 
 /// Channels that a connection may open in its whole life; each leaves a few KiB behind in SSH.
 const MAX_CHANNELS_EVER: usize = 10_000;
@@ -28,17 +31,19 @@ const MAX_CHANNELS_EVER: usize = 10_000;
 const MIN_PACKET: usize = 1024;
 /// The client has so long to close after it was told to leave.
 const LEAVE_GRACE: Duration = Duration::from_secs(2);
+/// Extended data for standard error (RFC 4254 section 5.2).
+const STDERR: u32 = 1;
 /// What a shell or a command is told.
 const ONLY_SFTP: &[u8] = b"this gateway speaks SFTP only; use sftp, scp or rclone\r\n";
 
-type Served = SftpChannel<AuthorizedFs, Remote>;
+type Served = Worked<Remote>;
 
 /// What a channel is for.
 enum Role {
     /// Open, and nothing asked yet.
     Fresh,
-    /// The subsystem runs.
-    Sftp(Served),
+    /// SFTP or a transfer of scp runs.
+    Served(Served),
 }
 
 /// Ends the connection in SSH's words; shared with the gate's hook.
@@ -131,39 +136,57 @@ impl Connection {
     ) -> Result<(), russh::Error> {
         match result {
             Ok(Verdict::GoOn) => return Ok(()),
-            Ok(Verdict::End) => ssh.exit_status_request(id, 0)?,
+            Ok(Verdict::End(last)) => {
+                if !last.words.is_empty() {
+                    ssh.extended_data(id, STDERR, last.words)?;
+                }
+                ssh.exit_status_request(id, last.status)?;
+            }
             Err(broken) => tracing::info!(%broken, "closing the channel"),
         }
-        if let Some(Role::Sftp(channel)) = self.channels.remove(&id) {
+        if let Some(Role::Served(channel)) = self.channels.remove(&id) {
             channel.close();
         }
         ssh.eof(id)?;
         ssh.close(id)
     }
 
-    fn sftp(&self, id: ChannelId) -> Option<Served> {
+    fn served(&self, id: ChannelId) -> Option<Served> {
         match self.channels.get(&id)? {
-            Role::Sftp(channel) => Some(channel.clone()),
+            Role::Served(channel) => Some(channel.clone()),
             Role::Fresh => None,
         }
     }
 
     /// Says why a shell or a command does not run, and closes.
-    fn only_sftp(&mut self, id: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
-        if !matches!(self.channels.get(&id), Some(Role::Fresh)) {
-            return ssh.channel_failure(id);
-        }
+    fn refuse(&mut self, id: ChannelId, words: Bytes, ssh: &mut Ssh) -> Result<(), russh::Error> {
         self.channels.remove(&id);
         ssh.channel_success(id)?;
-        ssh.extended_data(id, 1, Bytes::from_static(ONLY_SFTP))?;
+        ssh.extended_data(id, STDERR, words)?;
         ssh.exit_status_request(id, 1)?;
         ssh.eof(id)?;
         ssh.close(id)
     }
 
+    fn is_fresh(&self, id: ChannelId) -> bool {
+        matches!(self.channels.get(&id), Some(Role::Fresh))
+    }
+
+    /// Lets a program have a channel.
+    fn serve(&mut self, id: ChannelId, program: impl Program, ssh: &Ssh) -> Served {
+        let wire = Remote {
+            id,
+            handle: ssh.handle(),
+        };
+        let gone = self.farewell.transport.closed();
+        let channel = Worked::new(program, wire, gone, self.farewell.tasks.clone());
+        self.channels.insert(id, Role::Served(channel.clone()));
+        channel
+    }
+
     fn may_open(&mut self, packet: usize) -> Result<(), ChannelOpenFailure> {
         self.channels
-            .retain(|_, role| !matches!(role, Role::Sftp(channel) if channel.has_ended()));
+            .retain(|_, role| !matches!(role, Role::Served(channel) if channel.has_ended()));
         if self.session.is_none() || packet < MIN_PACKET {
             return Err(ChannelOpenFailure::AdministrativelyProhibited);
         }
@@ -200,10 +223,13 @@ impl Wire for Remote {
         self.handle.data(self.id, bytes).await.is_ok()
     }
 
-    async fn end(&self, in_good_order: bool) {
+    async fn end(&self, last: Option<Last>) {
         // Each fails only where the session is gone.
-        if in_good_order {
-            let _ = self.handle.exit_status_request(self.id, 0).await;
+        if let Some(Last { status, words }) = last {
+            if !words.is_empty() {
+                let _ = self.handle.extended_data(self.id, STDERR, words).await;
+            }
+            let _ = self.handle.exit_status_request(self.id, status).await;
         }
         let _ = self.handle.eof(self.id).await;
         let _ = self.handle.close(self.id).await;
@@ -308,18 +334,12 @@ impl Handler for Connection {
         name: &str,
         ssh: &mut Ssh,
     ) -> Result<(), russh::Error> {
-        let fresh = matches!(self.channels.get(&id), Some(Role::Fresh));
-        let Some(session) = self.session.as_ref().filter(|_| fresh && name == "sftp") else {
+        let fresh = self.is_fresh(id) && name == "sftp";
+        let Some(session) = self.session.as_ref().filter(|_| fresh) else {
             return ssh.channel_failure(id);
         };
         let engine = Engine::new(session.fs(), self.engine.clone());
-        let wire = Remote {
-            id,
-            handle: ssh.handle(),
-        };
-        let gone = self.farewell.transport.closed();
-        let channel = SftpChannel::new(engine, wire, gone, self.farewell.tasks.clone());
-        self.channels.insert(id, Role::Sftp(channel));
+        self.serve(id, engine, ssh);
         ssh.channel_success(id)
     }
 
@@ -329,7 +349,7 @@ impl Handler for Connection {
         data: &[u8],
         ssh: &mut Ssh,
     ) -> Result<(), russh::Error> {
-        let Some(channel) = self.sftp(id) else {
+        let Some(channel) = self.served(id) else {
             return Ok(());
         };
         let verdict = channel.data(data, &mut Direct { id, ssh: &mut *ssh }).await;
@@ -342,7 +362,7 @@ impl Handler for Connection {
         left: u32,
         ssh: &mut Ssh,
     ) -> Result<(), russh::Error> {
-        let Some(channel) = self.sftp(id) else {
+        let Some(channel) = self.served(id) else {
             return Ok(());
         };
         let verdict = channel
@@ -352,7 +372,7 @@ impl Handler for Connection {
     }
 
     async fn channel_eof(&mut self, id: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
-        let Some(channel) = self.sftp(id) else {
+        let Some(channel) = self.served(id) else {
             return Ok(());
         };
         let verdict = channel.eof(&mut Direct { id, ssh: &mut *ssh }).await;
@@ -360,23 +380,39 @@ impl Handler for Connection {
     }
 
     async fn channel_close(&mut self, id: ChannelId, _ssh: &mut Ssh) -> Result<(), russh::Error> {
-        if let Some(Role::Sftp(channel)) = self.channels.remove(&id) {
+        if let Some(Role::Served(channel)) = self.channels.remove(&id) {
             channel.close();
         }
         Ok(())
     }
 
     async fn shell_request(&mut self, id: ChannelId, ssh: &mut Ssh) -> Result<(), russh::Error> {
-        self.only_sftp(id, ssh)
+        if !self.is_fresh(id) {
+            return ssh.channel_failure(id);
+        }
+        self.refuse(id, Bytes::from_static(ONLY_SFTP), ssh)
     }
 
     async fn exec_request(
         &mut self,
         id: ChannelId,
-        _command: &[u8],
+        command: &[u8],
         ssh: &mut Ssh,
     ) -> Result<(), russh::Error> {
-        self.only_sftp(id, ssh)
+        let fresh = self.is_fresh(id);
+        let Some(session) = self.session.as_ref().filter(|_| fresh) else {
+            return ssh.channel_failure(id);
+        };
+        let command = match Command::parse(command) {
+            Ok(Some(command)) => command,
+            Ok(None) => return self.refuse(id, Bytes::from_static(ONLY_SFTP), ssh),
+            Err(error) => return self.refuse(id, scp::line(&error.to_string()), ssh),
+        };
+        let transfer = Scp::new(command, session.fs(), &self.engine.pool);
+        let channel = self.serve(id, transfer, ssh);
+        ssh.channel_success(id)?;
+        let verdict = channel.begin(&mut Direct { id, ssh: &mut *ssh }).await;
+        self.finish(id, verdict, ssh)
     }
 
     async fn pty_request(

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -26,6 +26,7 @@ use crate::extensions;
 use crate::handles::{Handles, Open, OpenFile, OpenFolder};
 use crate::longname::put_longname;
 use crate::ops::{self, Done, Lasting, Op, Step};
+use crate::program::{Last, Program};
 use crate::quirks;
 use crate::replies::{Chunk, Pool, Replies};
 use crate::status::{code, status_code};
@@ -38,7 +39,7 @@ const MAX_ASIDE: usize = 8;
 /// A NAME reply ends with the entry that passes this.
 const NAME_REPLY: usize = 48 * 1024;
 /// Without room for replies to READ and READDIR, the others still go on up to this many bytes.
-const MAX_BACKLOG: usize = 1024 * 1024;
+pub(crate) const MAX_BACKLOG: usize = 1024 * 1024;
 
 /// How far a run came.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,61 +118,6 @@ impl<T: Tree> Engine<T> {
             },
             replies: Replies::new(Arc::clone(&config.pool)),
             config,
-        }
-    }
-
-    /// Goes on until nothing can start: for want of input, of room, or because something waits.
-    pub(crate) fn poll_run(
-        &mut self,
-        cx: &mut Context<'_>,
-        room: Room,
-    ) -> Poll<Result<Run, Broken>> {
-        loop {
-            while let Poll::Ready(Some(read)) = self.aside.poll_next_unpin(cx) {
-                self.end_read(read);
-            }
-            if let Some((id, op)) = &mut self.under_way {
-                let id = *id;
-                let Poll::Ready(done) = op.as_mut().poll(cx) else {
-                    return Poll::Pending;
-                };
-                self.under_way = None;
-                self.reply(id, done);
-            }
-            if self.head.is_none() {
-                self.head = decode(&mut self.input)?;
-            }
-            let Some(request) = &self.head else {
-                return if self.aside.is_empty() {
-                    self.idle()
-                } else {
-                    Poll::Pending
-                };
-            };
-            match self.may_start(request, room) {
-                Start::Now => {}
-                Start::AfterReads => return Poll::Pending,
-                // With READs aside somebody has to poll on.
-                Start::WithRoom if !self.aside.is_empty() => return Poll::Pending,
-                Start::WithRoom => return Poll::Ready(Ok(Run::Full)),
-            }
-            if let Some(request) = self.head.take() {
-                self.start(request)?;
-            }
-        }
-    }
-
-    /// Whether more bytes would let another request start.
-    pub(crate) fn wants_input(&self) -> bool {
-        self.head.is_none() && self.under_way.is_none()
-    }
-
-    /// Runs what is under way to its end, so that nothing is left half done, and drops the rest.
-    /// What would last, and whose answer nobody hears, ends at its next step.
-    pub(crate) async fn wind_up(self) {
-        self.lasting.stop.cancel();
-        if let Some((_, op)) = self.under_way {
-            op.await;
         }
     }
 
@@ -468,6 +414,81 @@ impl<T: Tree> Engine<T> {
 
     fn status(&mut self, id: u32, code: u32, message: &str) {
         self.replies.put(|out| put_status(out, id, code, message));
+    }
+}
+
+impl<T: Tree> Program for Engine<T> {
+    fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    fn replies(&mut self) -> &mut Replies {
+        &mut self.replies
+    }
+
+    fn poll_run(&mut self, cx: &mut Context<'_>, room: Room) -> Poll<Result<Run, Broken>> {
+        loop {
+            while let Poll::Ready(Some(read)) = self.aside.poll_next_unpin(cx) {
+                self.end_read(read);
+            }
+            if let Some((id, op)) = &mut self.under_way {
+                let id = *id;
+                let Poll::Ready(done) = op.as_mut().poll(cx) else {
+                    return Poll::Pending;
+                };
+                self.under_way = None;
+                self.reply(id, done);
+            }
+            if self.head.is_none() {
+                self.head = decode(&mut self.input)?;
+            }
+            let Some(request) = &self.head else {
+                return if self.aside.is_empty() {
+                    self.idle()
+                } else {
+                    Poll::Pending
+                };
+            };
+            match self.may_start(request, room) {
+                Start::Now => {}
+                Start::AfterReads => return Poll::Pending,
+                // With READs aside somebody has to poll on.
+                Start::WithRoom if !self.aside.is_empty() => return Poll::Pending,
+                Start::WithRoom => return Poll::Ready(Ok(Run::Full)),
+            }
+            if let Some(request) = self.head.take() {
+                self.start(request)?;
+            }
+        }
+    }
+
+    fn wants_input(&self) -> bool {
+        self.head.is_none() && self.under_way.is_none()
+    }
+
+    fn end_of_input(&mut self) -> bool {
+        false
+    }
+
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    fn last(&self) -> Last {
+        Last {
+            status: 0,
+            words: Bytes::new(),
+        }
+    }
+
+    /// What would last, and whose answer nobody hears, ends at its next step.
+    fn wind_up(self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.lasting.stop.cancel();
+        Box::pin(async move {
+            if let Some((_, op)) = self.under_way {
+                op.await;
+            }
+        })
     }
 }
 

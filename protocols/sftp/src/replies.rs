@@ -74,6 +74,17 @@ impl Chunk {
         }
     }
 
+    /// Room for bytes that stand for themselves, at most [`CHUNK`] in all.
+    pub(crate) fn plain(&mut self, len: usize) -> &mut [u8] {
+        let end = self.buffer.len().min(self.filled + len);
+        self.buffer.get_mut(self.filled..end).unwrap_or_default()
+    }
+
+    /// Ends what was written there.
+    pub(crate) fn end_plain(&mut self, len: usize) {
+        self.filled = self.buffer.len().min(self.filled + len);
+    }
+
     fn append(&mut self, bytes: &[u8]) {
         if let Some(slot) = self.buffer.get_mut(self.filled..self.filled + bytes.len()) {
             slot.copy_from_slice(bytes);

@@ -1,16 +1,16 @@
 //! Who works on a channel, and when its replies leave.
 //!
 //! Owns the scheduling between the SSH session's task and the tasks that finish what it could not.
-//! Knows nothing of requests, which are the [`Engine`]'s, nor of paths.
+//! Knows nothing of requests, which are the [`Program`]'s, nor of paths.
 //!
 //! Three parties, of which each waits only for those after it, so that they cannot deadlock:
-//! - the **session's task** calls in with bytes; it takes the engine where that is at home, works,
+//! - the **session's task** calls in with bytes; it takes the program where that is at home, works,
 //!   and sends replies directly. Only where too many bytes have piled up does it wait for a driver;
 //! - a **flusher** sends replies that were left over (no window, a rekey) through the session's
 //!   queue, and so waits for the session; nobody waits for it;
-//! - a **driver** takes the engine along where an operation lasts, and waits for storage only.
+//! - a **driver** takes the program along where an operation lasts, and waits for storage only.
 //!
-//! INVARIANT: the engine is in one place; whoever puts it back looks for new bytes under the same
+//! INVARIANT: the program is in one place; whoever puts it back looks for new bytes under the same
 //! lock, so that none is forgotten. Replies leave in the order in which they were made.
 
 use std::future::{Future, poll_fn};
@@ -23,9 +23,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::engine::{Broken, Engine, Room, Run};
+use crate::engine::{Broken, Room, Run};
 use crate::outbox::{MAX_READY, Outbox};
-use crate::tree::Tree;
+use crate::program::{Last, Program};
 
 /// An operation that lasts longer leaves the session's task, so that other channels go on.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -44,8 +44,8 @@ pub(crate) trait Sink {
 pub(crate) trait Wire: Send + Sync + 'static {
     /// Queues channel data; false where the session has ended.
     fn send(&self, bytes: Bytes) -> impl Future<Output = bool> + Send;
-    /// Ends the channel: with an exit status of 0 where the client had ended it in good order.
-    fn end(&self, in_good_order: bool) -> impl Future<Output = ()> + Send;
+    /// Ends the channel: with its last words where it ended in good order.
+    fn end(&self, last: Option<Last>) -> impl Future<Output = ()> + Send;
 }
 
 /// What the session's task must do after a call.
@@ -53,17 +53,17 @@ pub(crate) trait Wire: Send + Sync + 'static {
 pub(crate) enum Verdict {
     /// Nothing.
     GoOn,
-    /// End the channel: the client has ended it and everything is answered.
-    End,
+    /// End the channel: the client or the program has ended it and everything is answered.
+    End(Last),
 }
 
-/// One channel with the SFTP subsystem. Clones are the same channel.
-pub(crate) struct Channel<T: Tree, W: Wire> {
-    shared: Arc<Shared<T, W>>,
+/// One channel with its program. Clones are the same channel.
+pub(crate) struct Channel<W: Wire> {
+    shared: Arc<Shared<W>>,
 }
 
-struct Shared<T: Tree, W: Wire> {
-    slot: Mutex<Slot<T>>,
+struct Shared<W: Wire> {
+    slot: Mutex<Slot>,
     /// Bytes have come for the driver.
     arrived: Notify,
     /// The driver has taken bytes, or has come home.
@@ -74,14 +74,14 @@ struct Shared<T: Tree, W: Wire> {
     tasks: TaskTracker,
 }
 
-struct Slot<T: Tree> {
+struct Slot {
     /// At home, or `None` while a driver or the session's task has it.
-    engine: Option<Box<Engine<T>>>,
-    /// What came while a driver had the engine.
+    program: Option<Box<dyn Program>>,
+    /// What came while a driver had the program.
     inbox: BytesMut,
     /// Replies that wait for window or for the session.
     outbox: Outbox,
-    /// The engine at home waits for room.
+    /// The program at home waits for room.
     starved: bool,
     flushing: bool,
     /// The client has sent its last byte.
@@ -90,24 +90,28 @@ struct Slot<T: Tree> {
 }
 
 /// What a driver does next.
-enum Drive<T: Tree> {
+enum Drive {
     /// It goes on.
-    On(Box<Engine<T>>),
-    /// The engine is at home.
+    On(Box<dyn Program>),
+    /// The program is at home.
     Home,
     /// The channel must be closed.
     Broken,
 }
 
-impl<T: Tree> Slot<T> {
-    /// Everything is answered and gone, and the client will not ask again.
-    fn is_over(&self) -> bool {
-        let idle = self.engine.is_some() && !self.starved;
-        self.eof && idle && self.outbox.is_empty() && !self.flushing && !self.ended
+impl Slot {
+    /// Everything is answered and gone, and nothing more will come: takes the last words.
+    fn end_if_over(&mut self) -> Option<Last> {
+        let program = self.program.as_ref()?;
+        let asked = self.eof || program.has_ended();
+        let idle = !self.starved && self.outbox.is_empty() && !self.flushing;
+        let last = (asked && idle && !self.ended).then(|| program.last())?;
+        self.ended = true;
+        Some(last)
     }
 }
 
-impl<T: Tree, W: Wire> Clone for Channel<T, W> {
+impl<W: Wire> Clone for Channel<W> {
     fn clone(&self) -> Self {
         Channel {
             shared: Arc::clone(&self.shared),
@@ -115,16 +119,16 @@ impl<T: Tree, W: Wire> Clone for Channel<T, W> {
     }
 }
 
-impl<T: Tree, W: Wire> Channel<T, W> {
+impl<W: Wire> Channel<W> {
     /// Begins to serve. `gone` is cancelled when the connection ends; `tasks` awaits what is left.
     pub(crate) fn new(
-        engine: Engine<T>,
+        program: impl Program,
         wire: W,
         gone: &CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         let slot = Slot {
-            engine: Some(Box::new(engine)),
+            program: Some(Box::new(program)),
             inbox: BytesMut::new(),
             outbox: Outbox::new(),
             starved: false,
@@ -145,27 +149,36 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
         self.shared
             .slot
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Lets a program begin that does not wait for the client's first byte.
+    pub(crate) async fn begin(&self, sink: &mut impl Sink) -> Result<Verdict, Broken> {
+        let program = self.lock().program.take();
+        match program {
+            Some(program) => self.work(program, sink).await,
+            None => Ok(Verdict::GoOn),
+        }
+    }
+
     /// Bytes have come. Called in the session's task only.
     pub(crate) async fn data(&self, data: &[u8], sink: &mut impl Sink) -> Result<Verdict, Broken> {
-        let engine = {
+        let program = {
             let mut slot = self.lock();
             if slot.ended {
                 return Ok(Verdict::GoOn);
             }
-            match slot.engine.take() {
-                Some(mut engine) => {
-                    engine.input.extend_from_slice(data);
-                    if engine.input.len() > INPUT_HARD {
+            match slot.program.take() {
+                Some(mut program) => {
+                    program.input().extend_from_slice(data);
+                    if program.input().len() > INPUT_HARD {
                         return Err(Broken::Flood);
                     }
-                    Some(engine)
+                    Some(program)
                 }
                 None => {
                     slot.inbox.extend_from_slice(data);
@@ -173,8 +186,8 @@ impl<T: Tree, W: Wire> Channel<T, W> {
                 }
             }
         };
-        match engine {
-            Some(engine) => self.work(engine, sink).await,
+        match program {
+            Some(program) => self.work(program, sink).await,
             None => {
                 self.shared.arrived.notify_one();
                 self.wait_for_driver().await?;
@@ -196,23 +209,36 @@ impl<T: Tree, W: Wire> Channel<T, W> {
 
     /// The client has sent its last byte.
     pub(crate) async fn eof(&self, sink: &mut impl Sink) -> Result<Verdict, Broken> {
-        self.lock().eof = true;
-        self.shared.arrived.notify_one();
-        self.go_on(sink).await
+        let program = {
+            let mut slot = self.lock();
+            slot.eof = true;
+            let news = slot
+                .program
+                .as_mut()
+                .is_some_and(|program| program.end_of_input());
+            slot.program.take_if(|_| news)
+        };
+        match program {
+            Some(program) => self.work(program, sink).await,
+            None => {
+                self.shared.arrived.notify_one();
+                self.go_on(sink).await
+            }
+        }
     }
 
     /// The channel is gone. What is under way runs to its end, then everything is dropped:
     /// uploads that were not closed are not published (rule U2).
     pub(crate) fn close(&self) {
         self.shared.gone.cancel();
-        let engine = {
+        let program = {
             let mut slot = self.lock();
             slot.ended = true;
             slot.outbox.clear();
-            slot.engine.take()
+            slot.program.take()
         };
-        if let Some(engine) = engine {
-            self.shared.tasks.spawn(engine.wind_up());
+        if let Some(program) = program {
+            self.shared.tasks.spawn(program.wind_up());
         }
     }
 
@@ -233,7 +259,7 @@ impl<T: Tree, W: Wire> Channel<T, W> {
             let taken = self.shared.taken.notified();
             {
                 let slot = self.lock();
-                if slot.engine.is_some() || slot.ended || slot.inbox.len() <= INPUT_SOFT {
+                if slot.program.is_some() || slot.ended || slot.inbox.len() <= INPUT_SOFT {
                     return Ok(());
                 }
                 if slot.inbox.len() > INPUT_HARD {
@@ -247,19 +273,19 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         }
     }
 
-    /// Sends what may leave, and works on if the engine is at home and has something to do.
+    /// Sends what may leave, and works on if the program is at home and has something to do.
     async fn go_on(&self, sink: &mut impl Sink) -> Result<Verdict, Broken> {
-        let engine = {
+        let program = {
             let mut slot = self.lock();
             self.send_directly(&mut slot, sink);
             if slot.starved && slot.outbox.room().free > 0 {
-                slot.engine.take()
+                slot.program.take()
             } else {
                 None
             }
         };
-        match engine {
-            Some(engine) => self.work(engine, sink).await,
+        match program {
+            Some(program) => self.work(program, sink).await,
             None => Ok(self.settle()),
         }
     }
@@ -267,26 +293,26 @@ impl<T: Tree, W: Wire> Channel<T, W> {
     /// Works in the session's task, as long as nothing lasts.
     async fn work(
         &self,
-        mut engine: Box<Engine<T>>,
+        mut program: Box<dyn Program>,
         sink: &mut impl Sink,
     ) -> Result<Verdict, Broken> {
         let mut made = 0;
         loop {
             let room = self.lock().outbox.room();
-            let run = poll_fn(|cx| poll_some(&mut engine, cx, room));
+            let run = poll_fn(|cx| poll_some(&mut *program, cx, room));
             // `None` and a time-out are the same: something lasts.
             let run = tokio::time::timeout(PATIENCE, run).await.ok().flatten();
-            made += engine.replies.len();
+            made += program.replies().len();
             let mut slot = self.lock();
-            slot.outbox.extend(engine.replies.take());
+            slot.outbox.extend(program.replies().take());
             self.send_directly(&mut slot, sink);
             match run {
                 Some(Ok(Run::Idle)) => {
-                    self.bring_home(&mut slot, engine, false);
+                    self.bring_home(&mut slot, program, false);
                     break;
                 }
                 Some(Ok(Run::Full)) if slot.outbox.room().free == 0 => {
-                    self.bring_home(&mut slot, engine, true);
+                    self.bring_home(&mut slot, program, true);
                     break;
                 }
                 Some(Ok(Run::Full)) if made < MAX_READY => {}
@@ -295,7 +321,7 @@ impl<T: Tree, W: Wire> Channel<T, W> {
                     return Err(broken);
                 }
                 Some(Ok(Run::Full)) | None => {
-                    self.drive(engine);
+                    self.drive(program);
                     break;
                 }
             }
@@ -303,18 +329,18 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         Ok(self.settle())
     }
 
-    /// Puts the engine back; the caller has looked at the inbox, or had no driver.
-    fn bring_home(&self, slot: &mut Slot<T>, mut engine: Box<Engine<T>>, starved: bool) {
+    /// Puts the program back; the caller has looked at the inbox, or had no driver.
+    fn bring_home(&self, slot: &mut Slot, mut program: Box<dyn Program>, starved: bool) {
         if slot.ended {
             return;
         }
-        engine.replies.rest();
+        program.replies().rest();
         slot.starved = starved;
-        slot.engine = Some(engine);
+        slot.program = Some(program);
     }
 
     /// Sends in the session's task what the window allows, if nothing sent before is still queued.
-    fn send_directly(&self, slot: &mut Slot<T>, sink: &mut impl Sink) {
+    fn send_directly(&self, slot: &mut Slot, sink: &mut impl Sink) {
         while !slot.flushing && slot.outbox.is_dispatched() {
             let Some(piece) = slot.outbox.next_piece() else {
                 return;
@@ -326,15 +352,14 @@ impl<T: Tree, W: Wire> Channel<T, W> {
     /// Leaves to a flusher what could not be sent, and says whether the channel is over.
     fn settle(&self) -> Verdict {
         let mut slot = self.lock();
-        if slot.is_over() {
-            slot.ended = true;
-            return Verdict::End;
+        if let Some(last) = slot.end_if_over() {
+            return Verdict::End(last);
         }
         self.flush_later(&mut slot);
         Verdict::GoOn
     }
 
-    fn flush_later(&self, slot: &mut Slot<T>) {
+    fn flush_later(&self, slot: &mut Slot) {
         if !slot.flushing && slot.outbox.may_leave() && !slot.ended {
             slot.flushing = true;
             self.shared.tasks.spawn(self.clone().flusher());
@@ -354,10 +379,10 @@ impl<T: Tree, W: Wire> Channel<T, W> {
                 slot.flushing = piece.is_some();
                 if slot.starved
                     && slot.outbox.room().free > 0
-                    && let Some(engine) = slot.engine.take()
+                    && let Some(program) = slot.program.take()
                 {
                     slot.starved = false;
-                    self.drive(engine);
+                    self.drive(program);
                 }
                 piece
             };
@@ -371,45 +396,40 @@ impl<T: Tree, W: Wire> Channel<T, W> {
     }
 
     async fn end_if_over(&self) {
-        let over = {
-            let mut slot = self.lock();
-            let over = slot.is_over();
-            slot.ended |= over;
-            over
-        };
-        if over {
-            self.shared.wire.end(true).await;
+        let last = self.lock().end_if_over();
+        if last.is_some() {
+            self.shared.wire.end(last).await;
         }
     }
 
-    fn drive(&self, engine: Box<Engine<T>>) {
-        self.shared.tasks.spawn(self.clone().driver(engine));
+    fn drive(&self, program: Box<dyn Program>) {
+        self.shared.tasks.spawn(self.clone().driver(program));
     }
 
     /// Works outside the session's task until nothing is left to do.
-    async fn driver(self, mut engine: Box<Engine<T>>) {
+    async fn driver(self, mut program: Box<dyn Program>) {
         loop {
             let room = {
                 let mut slot = self.lock();
                 // What cannot start yet stays where it is counted.
-                if engine.wants_input() {
-                    self.take_inbox(&mut slot, &mut engine);
+                if program.wants_input() {
+                    self.take_inbox(&mut slot, &mut *program);
                 }
                 slot.outbox.room()
             };
-            let run = poll_fn(|cx| poll_some(&mut engine, cx, room));
+            let run = poll_fn(|cx| poll_some(&mut *program, cx, room));
             let run = tokio::select! {
                 run = run => run,
                 () = self.shared.arrived.notified() => None,
                 () = self.shared.gone.cancelled() => {
-                    engine.wind_up().await;
+                    program.wind_up().await;
                     return;
                 }
             };
-            match self.after_drive(engine, run) {
-                Drive::On(again) => engine = again,
+            match self.after_drive(program, run) {
+                Drive::On(again) => program = again,
                 Drive::Home => break,
-                Drive::Broken => return self.shared.wire.end(false).await,
+                Drive::Broken => return self.shared.wire.end(None).await,
             }
         }
         self.shared.taken.notify_waiters();
@@ -419,19 +439,20 @@ impl<T: Tree, W: Wire> Channel<T, W> {
     /// Looks what a driver's run came to; under the lock, so that no byte is forgotten.
     fn after_drive(
         &self,
-        mut engine: Box<Engine<T>>,
+        mut program: Box<dyn Program>,
         run: Option<Result<Run, Broken>>,
-    ) -> Drive<T> {
+    ) -> Drive {
         let mut slot = self.lock();
-        slot.outbox.extend(engine.replies.take());
+        slot.outbox.extend(program.replies().take());
         self.flush_later(&mut slot);
         match run {
-            None => Drive::On(engine),
-            Some(Ok(Run::Idle)) if !slot.inbox.is_empty() => Drive::On(engine),
-            Some(Ok(Run::Full)) if slot.outbox.room().free > 0 => Drive::On(engine),
+            None => Drive::On(program),
+            Some(Ok(Run::Idle)) if !slot.inbox.is_empty() => Drive::On(program),
+            Some(Ok(Run::Idle)) if slot.eof && program.end_of_input() => Drive::On(program),
+            Some(Ok(Run::Full)) if slot.outbox.room().free > 0 => Drive::On(program),
             Some(Ok(run)) => {
-                self.take_inbox(&mut slot, &mut engine);
-                self.bring_home(&mut slot, engine, run == Run::Full);
+                self.take_inbox(&mut slot, &mut *program);
+                self.bring_home(&mut slot, program, run == Run::Full);
                 Drive::Home
             }
             Some(Err(broken)) => {
@@ -442,23 +463,23 @@ impl<T: Tree, W: Wire> Channel<T, W> {
         }
     }
 
-    fn take_inbox(&self, slot: &mut Slot<T>, engine: &mut Engine<T>) {
+    fn take_inbox(&self, slot: &mut Slot, program: &mut dyn Program) {
         if !slot.inbox.is_empty() {
-            engine.input.unsplit(std::mem::take(&mut slot.inbox));
+            program.input().unsplit(std::mem::take(&mut slot.inbox));
             self.shared.taken.notify_waiters();
         }
     }
 }
 
-/// Runs the engine; `None` where something lasts and replies are ready that need not wait for it.
-fn poll_some<T: Tree>(
-    engine: &mut Engine<T>,
+/// Runs the program; `None` where something lasts and replies are ready that need not wait for it.
+fn poll_some(
+    program: &mut dyn Program,
     cx: &mut Context<'_>,
     room: Room,
 ) -> Poll<Option<Result<Run, Broken>>> {
-    match engine.poll_run(cx, room) {
+    match program.poll_run(cx, room) {
         Poll::Ready(run) => Poll::Ready(Some(run)),
-        Poll::Pending if engine.replies.len() > 0 => Poll::Ready(None),
+        Poll::Pending if program.replies().len() > 0 => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     }
 }

@@ -12,6 +12,7 @@ use super::Engine;
 use crate::codec::WireHandle;
 use crate::copy_data::Part;
 use crate::extensions::{self, Extension, MAX_IDS};
+use crate::home;
 use crate::ops;
 use crate::quirks;
 use crate::status::code;
@@ -41,7 +42,7 @@ impl<T: Tree> Engine<T> {
                 None => self.bad_handle(id),
             },
             Extension::HomeDirectory(name) => {
-                let home = self.home_of(&name);
+                let home = home::home_of(&self.tree, &name);
                 self.path(id, home);
             }
             Extension::ExpandPath(path) => {
@@ -72,29 +73,13 @@ impl<T: Tree> Engine<T> {
         }
     }
 
-    /// The home of the own account; of all others nothing is told, not even whether they exist.
-    fn home_of(&self, name: &[u8]) -> Result<VirtualPath, FsError> {
-        if name.is_empty() || self.tree.is_named(name) {
-            self.tree
-                .resolve(quirks::starting_folder(b""), ParentOfRoot::StaysAtRoot)
-        } else {
-            Err(FsError::NotFound)
-        }
-    }
-
     /// `~` and `~name` at the start are a home; all else is as in REALPATH.
     fn expand(&self, path: &[u8]) -> Result<VirtualPath, FsError> {
-        let Some(from_home) = path.strip_prefix(b"~") else {
-            let path = quirks::starting_folder(path);
-            return self.tree.resolve(path, ParentOfRoot::StaysAtRoot);
-        };
-        let end = from_home.iter().position(|byte| *byte == b'/');
-        let (name, rest) = from_home.split_at(end.unwrap_or(from_home.len()));
-        // The rest begins with `/` where there is one, and is a path below the home.
-        let below: Vec<u8> = [b".", rest].concat();
-        self.home_of(name)?
-            .resolve(&below, ParentOfRoot::StaysAtRoot)
-            .map_err(FsError::from)
+        let parent = ParentOfRoot::StaysAtRoot;
+        match path.strip_prefix(b"~") {
+            Some(rest) => home::after_tilde(&self.tree, rest, parent),
+            None => self.tree.resolve(quirks::starting_folder(path), parent),
+        }
     }
 
     fn names_by_id(&mut self, id: u32, users: &[u8], groups: &[u8]) {

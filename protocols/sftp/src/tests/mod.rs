@@ -14,5 +14,6 @@ mod extensions;
 mod memory;
 mod requests;
 mod scheduling;
+mod scp;
 mod session;
 mod tables;

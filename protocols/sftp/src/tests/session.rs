@@ -16,7 +16,9 @@ use super::client::{Reply, init, replies};
 use super::memory::Memory;
 use crate::check_file::hashing_threads;
 use crate::engine::{Broken, Engine, EngineConfig};
+use crate::program::{Last, Program};
 use crate::replies::Pool;
+use crate::scp::{Command, Scp};
 use crate::server::{Channel, Sink, Verdict, Wire};
 
 pub(super) const MAX_HANDLES: usize = 1024;
@@ -32,13 +34,13 @@ pub(super) enum Act {
 
 enum Message {
     Data(Bytes),
-    End(bool),
+    End(Option<Last>),
 }
 
 /// How the channel ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ended {
-    InOrder,
+    InOrder(Last),
     Broken(Option<Broken>),
 }
 
@@ -97,8 +99,8 @@ impl Wire for Queue {
         self.0.send(Message::Data(bytes)).await.is_ok()
     }
 
-    async fn end(&self, in_good_order: bool) {
-        let _ = self.0.send(Message::End(in_good_order)).await;
+    async fn end(&self, last: Option<Last>) {
+        let _ = self.0.send(Message::End(last)).await;
     }
 }
 
@@ -109,7 +111,7 @@ pub(super) struct Peer {
     pub(super) tree: Memory,
     pub(super) gone: CancellationToken,
     pub(super) tasks: TaskTracker,
-    pub(super) channel: Channel<Memory, Queue>,
+    pub(super) channel: Channel<Queue>,
 }
 
 impl Peer {
@@ -125,6 +127,16 @@ impl Peer {
     }
 
     pub(super) fn new(window: usize) -> Self {
+        Peer::serving(window, Engine::new)
+    }
+
+    /// Opens a channel on which a transfer of scp runs.
+    pub(super) fn scp(window: usize, command: &str) -> Self {
+        let command = Command::parse(command.as_bytes()).unwrap().unwrap();
+        Peer::serving(window, |tree, config| Scp::new(command, tree, &config.pool))
+    }
+
+    fn serving<P: Program>(window: usize, program: impl FnOnce(Memory, EngineConfig) -> P) -> Self {
         let tree = Memory::new();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (acts, todo) = mpsc::unbounded_channel();
@@ -136,8 +148,8 @@ impl Peer {
             hashing: hashing_threads(),
         };
         let (gone, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let engine = Engine::new(tree.clone(), config);
-        let channel = Channel::new(engine, Queue(queue), &gone, tasks.clone());
+        let program = program(tree.clone(), config);
+        let channel = Channel::new(program, Queue(queue), &gone, tasks.clone());
         let seen_too = Arc::clone(&seen);
         let ssh = Ssh {
             window,
@@ -179,6 +191,23 @@ impl Peer {
         self.collect(count, true).await
     }
 
+    /// Waits for so many bytes as they come, and opens the window for them.
+    pub(super) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        for _ in 0..4000 {
+            let fresh = std::mem::take(&mut self.seen.lock().unwrap().received);
+            if !fresh.is_empty() {
+                self.adjust(fresh.len());
+            }
+            all.extend(fresh);
+            if all.len() >= count {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("{} bytes of {count}: {all:?}", all.len());
+    }
+
     async fn collect(&mut self, count: usize, adjust: bool) -> Vec<Reply> {
         let mut all = Vec::new();
         let mut rest = Vec::new();
@@ -205,7 +234,7 @@ impl Peer {
 
     pub(super) async fn ended(&self) -> Ended {
         for _ in 0..2000 {
-            if let Some(ended) = self.seen.lock().unwrap().ended {
+            if let Some(ended) = self.seen.lock().unwrap().ended.clone() {
                 return ended;
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -216,7 +245,7 @@ impl Peer {
 
 async fn run(
     mut ssh: Ssh,
-    channel: Channel<Memory, Queue>,
+    channel: Channel<Queue>,
     mut todo: mpsc::UnboundedReceiver<Act>,
     mut messages: mpsc::Receiver<Message>,
     gone: CancellationToken,
@@ -253,8 +282,8 @@ async fn run(
                     ssh.send(bytes);
                     Ok(Verdict::GoOn)
                 }
-                Some(Message::End(in_order)) => {
-                    let ended = if in_order { Ended::InOrder } else { Ended::Broken(None) };
+                Some(Message::End(last)) => {
+                    let ended = last.map_or(Ended::Broken(None), Ended::InOrder);
                     ssh.seen.lock().unwrap().ended = Some(ended);
                     Ok(Verdict::GoOn)
                 }
@@ -262,7 +291,9 @@ async fn run(
         };
         match result {
             Ok(Verdict::GoOn) => {}
-            Ok(Verdict::End) => ssh.seen.lock().unwrap().ended = Some(Ended::InOrder),
+            Ok(Verdict::End(last)) => {
+                ssh.seen.lock().unwrap().ended = Some(Ended::InOrder(last));
+            }
             Err(broken) => ssh.seen.lock().unwrap().ended = Some(Ended::Broken(Some(broken))),
         }
     }
