@@ -28,6 +28,8 @@ pub struct Config {
     pub sftp: Sftp,
     /// Where accounts, policy and the audit are kept.
     pub database: Database,
+    /// The audit.
+    pub audit: Audit,
     /// Where bytes are kept.
     pub storage: StorageSettings,
     /// Bounds of everything that a client can use up.
@@ -36,6 +38,13 @@ pub struct Config {
     pub metrics: Metrics,
     /// The log on standard error.
     pub log: Log,
+}
+
+/// `[audit]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audit {
+    /// Records are removed after so many days, 1 to 36,500; none by default.
+    pub keep_days: Option<u32>,
 }
 
 /// `[metrics]`.
@@ -128,6 +137,7 @@ impl Default for Config {
                 listen: vec![default_listen()],
             },
             database: Database::Embedded,
+            audit: Audit::default(),
             storage: StorageSettings {
                 root: PathBuf::from("files"),
                 fsync: Fsync::Close,
@@ -151,10 +161,17 @@ fn default_listen() -> SocketAddr {
 struct RawConfig {
     sftp: RawSftp,
     directory: RawDirectory,
+    audit: RawAudit,
     storage: RawStorage,
     limits: RawLimits,
     metrics: RawMetrics,
     log: RawLog,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RawAudit {
+    keep_days: Option<Spanned<i64>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -262,6 +279,9 @@ impl Config {
                 listen: listen(&mut problems, raw.sftp.listen),
             },
             database: database(&mut problems, raw.directory.database),
+            audit: Audit {
+                keep_days: keep_days(&mut problems, raw.audit.keep_days),
+            },
             storage: StorageSettings {
                 root: root(&mut problems, raw.storage.root),
                 fsync: raw.storage.fsync.unwrap_or_default(),
@@ -354,6 +374,21 @@ fn database(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> Databa
         Database::Embedded
     })
 }
+
+/// How many days, or none for 0.
+fn keep_days(problems: &mut Problems<'_>, raw: Option<Spanned<i64>>) -> Option<u32> {
+    let raw = raw.filter(|raw| *raw.get_ref() != 0)?;
+    let days = u32::try_from(*raw.get_ref()).ok();
+    let days = days.filter(|days| *days <= MOST_DAYS);
+    if days.is_none() {
+        let message = "audit.keep_days must be from 1 to 36500, or 0 to keep everything";
+        problems.add(Some(raw.span()), message.to_owned());
+    }
+    days
+}
+
+/// A hundred years.
+const MOST_DAYS: u32 = 36_500;
 
 /// One address, or none where the text is empty.
 fn metrics_listen(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> Option<SocketAddr> {
@@ -468,6 +503,7 @@ mod tests {
             Some(2)
         );
         assert_eq!(first_problem("[limits]\nsessions = -4\n").line, Some(2));
+        assert_eq!(first_problem("[audit]\nkeep_days = -1\n").line, Some(2));
         assert_eq!(
             first_problem("[metrics]\nlisten = \"9100\"\n").line,
             Some(2)

@@ -127,6 +127,7 @@ pub(super) async fn open_directory(
     settings.database = config.database.clone();
     settings.key_check = Some(key.keyed_hash("directory", b""));
     settings.node = node(folder, &config.database)?;
+    settings.audit_keep_days = config.audit.keep_days;
     settings.signing = Some(Arc::new(audit_key(folder)?));
     Ok(Arc::new(
         Directory::open(settings)

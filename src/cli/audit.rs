@@ -107,12 +107,29 @@ impl Command {
                 cli.show(&answer, |answer| {
                     present::list(answer, &columns, "No record fits.")
                 });
+                if !cli.json {
+                    tell_removed(&answer);
+                }
                 Ok(())
             }
             Command::Export(export) => export.run(cli).await,
             Command::Checkpoint(checkpoint) => checkpoint.run(cli).await,
             Command::Verify(verify) => verify.run(cli).await,
         }
+    }
+}
+
+/// Says on standard error that older records are not there any more (rule A4).
+fn tell_removed(answer: &Value) {
+    let removed = answer.get("removed");
+    let member = |name| removed.and_then(|removed| removed.get(name));
+    if let (Some(records), Some(until)) = (member("records"), member("until")) {
+        eprintln!(
+            "portcullis: {} from before {} were removed for their age; `portcullis audit verify` \
+             shows what stands for them",
+            present::plural(records.as_u64().unwrap_or(0), "record"),
+            present::cell(until)
+        );
     }
 }
 

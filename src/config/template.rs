@@ -19,6 +19,10 @@ const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its defaul
 # which several gateways can share. PORTCULLIS_DATABASE in the environment stands above this.
 #database = "embedded"
 
+[audit]
+# Records are removed after so many days, and a signed stub says what is missing; 0 keeps them all.
+#keep_days = 0
+
 [storage]
 # The folder that is served: absolute, or relative to the data folder. It may not be, contain or
 # lie in the data folder, except for the default.

@@ -4,6 +4,7 @@
 //! signed, and proving it all, are rooms of their own.
 //! INVARIANT: after a start every intent of earlier runs has an outcome.
 
+pub(crate) mod retention;
 pub(crate) mod signed;
 mod verify;
 
@@ -181,7 +182,8 @@ const OF_BOTH: Sql = list!("account = $3 AND kind = $4 AND");
 
 type Fields = (i64, i64, i64, Option<i64>, String, Vec<u8>);
 
-/// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL}`. Each record is the
+/// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL, "removed": ...}`, the last
+/// as [`signed::removed`] says it. Each record is the
 /// event with its place `id`, its node's number `node`, its number `seq` in the chain of that node,
 /// the number `intent` that an intent and its outcome share (or null)
 /// and its `hash` in hexadecimal; `at` is RFC 3339. `next` is what to give as `after` for the rest.
@@ -210,7 +212,7 @@ pub(crate) async fn list(
             .bind(kind),
     };
     let mut rows: Vec<Fields> = query
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await
         .during("listing audit records")?;
     let more = i64::try_from(rows.len()).unwrap_or(i64::MAX) > limit;
@@ -219,7 +221,8 @@ pub(crate) async fn list(
     }
     let next = more.then(|| rows.last().map(|row| row.0)).flatten();
     let records: Result<Vec<Value>, StoreError> = rows.into_iter().map(shown).collect();
-    Ok(json!({ "records": records?, "next": next, "more": more }))
+    let removed = signed::removed(connection).await?;
+    Ok(json!({ "records": records?, "next": next, "more": more, "removed": removed }))
 }
 
 fn shown((place, node, seq, intent, record, hash): Fields) -> Result<Value, StoreError> {

@@ -83,6 +83,9 @@ pub struct DirectoryConfig {
     pub survive_power_loss: bool,
     /// Signs this node's chain of audit records (rule A4). `None` leaves it unsigned.
     pub signing: Option<Arc<SigningKey>>,
+    /// Audit records of this node are removed after so many days (rule A4), from 1; `None` keeps
+    /// all. Wants `signing`.
+    pub audit_keep_days: Option<u32>,
     /// Tells the time of day.
     pub clock: Arc<dyn Clock>,
 }
@@ -100,6 +103,7 @@ impl DirectoryConfig {
             min_free_bytes: 64 * 1024 * 1024,
             survive_power_loss: false,
             signing: None,
+            audit_keep_days: None,
             clock: Arc::new(SystemClock),
         }
     }

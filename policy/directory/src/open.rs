@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, SqliteConnection, SqlitePool};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
+use crate::audit::retention::Retention;
 use crate::audit::signed::Signer;
 use crate::checkpoints::Checkpoints;
 use crate::config::Database;
@@ -46,6 +47,8 @@ pub struct Directory {
     public_key: Option<[u8; 32]>,
     /// Only the embedded database wants them.
     checkpoints: Option<Checkpoints>,
+    /// Where old audit records are to go.
+    retention: Option<Retention>,
 }
 
 /// Connections that read.
@@ -112,8 +115,13 @@ impl Directory {
         let checkpoints = opened
             .mover
             .map(|mover| Checkpoints::start(mover, writer.commit_count()));
+        let clock = config.clock.clone();
+        let retention = config
+            .audit_keep_days
+            .map(|days| Retention::start(writer.clone(), clock, days));
         Ok(Directory {
             readers: opened.readers,
+            retention,
             writer,
             clock: config.clock,
             task: Mutex::new(Some(task)),
@@ -126,6 +134,9 @@ impl Directory {
 
     /// Stores what is queued and closes every connection. Calls after it fail.
     pub async fn close(&self) {
+        if let Some(retention) = &self.retention {
+            retention.stop().await;
+        }
         self.writer.stop().await;
         if let Some(task) = self.task.lock().await.take()
             && let Err(error) = task.await

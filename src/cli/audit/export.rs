@@ -84,10 +84,13 @@ impl Export {
             // Pages are walked by number, so that records made meanwhile neither shift nor repeat.
             match answer.get("next").and_then(Value::as_i64) {
                 Some(next) if next > after => after = next,
-                _ => break,
+                _ => {
+                    bar.finish_and_clear();
+                    super::tell_removed(&answer);
+                    break;
+                }
             }
         }
-        bar.finish_and_clear();
         match sheet.finish() {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             finished => finished.context("cannot write the export"),

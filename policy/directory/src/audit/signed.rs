@@ -13,7 +13,7 @@ use data_encoding::HEXLOWER;
 use portcullis_authn::{SigningKey, StoreError, rfc3339, signed_by};
 use portcullis_gate::AuditCheckpoint;
 use portcullis_gate::admin::{AdminError, AdminOutcome};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -77,6 +77,23 @@ impl Signer {
             through,
             due: None,
         })
+    }
+
+    /// What its signatures are checked with.
+    pub(crate) fn public(&self) -> [u8; 32] {
+        self.key.public()
+    }
+
+    /// The site that it signs for.
+    pub(crate) fn site(&self) -> &str {
+        &self.site
+    }
+
+    /// Signs a stub.
+    pub(crate) fn sign(&self, mut stub: Stub) -> Stub {
+        stub.key = self.key.public().to_vec();
+        stub.signature = self.key.sign(stub.statement(&self.site).as_bytes());
+        stub
     }
 
     /// The last record that was signed.
@@ -286,6 +303,16 @@ pub(crate) fn is_authentic(kept: &AuditCheckpoint) -> bool {
     )
 }
 
+macro_rules! stubs {
+    ($rest:literal) => {
+        concat!(
+            "SELECT first_seq, last_seq, hash_before, hash_after, newest, at, rule, key, signature \
+             FROM audit_stubs ",
+            $rest
+        )
+    };
+}
+
 /// A stored stub.
 #[derive(Debug, Clone)]
 pub(crate) struct Stub {
@@ -299,7 +326,7 @@ pub(crate) struct Stub {
     pub(crate) at: i64,
     pub(crate) rule: String,
     pub(crate) key: Vec<u8>,
-    signature: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
 }
 
 impl Stub {
@@ -325,44 +352,97 @@ impl Stub {
         signed_by(&self.key, statement.as_bytes(), &self.signature)
     }
 
+    pub(crate) async fn insert(&self, connection: &mut Connection) -> Result<(), StoreError> {
+        db::query(
+            "INSERT INTO audit_stubs (node, first_seq, last_seq, hash_before, hash_after, newest, \
+             at, rule, key, signature) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(self.node)
+        .bind(self.first)
+        .bind(self.last)
+        .bind(&self.before)
+        .bind(&self.after)
+        .bind(self.newest)
+        .bind(self.at)
+        .bind(&self.rule)
+        .bind(&self.key)
+        .bind(&self.signature)
+        .run(connection, "storing a stub of the audit")
+        .await
+    }
+
     /// The one that stands for a record of a node, if there is one.
     pub(crate) async fn over(
         connection: &mut Connection,
         node: i64,
         seq: i64,
     ) -> Result<Option<Self>, StoreError> {
-        type Fields = (
-            i64,
-            i64,
-            Vec<u8>,
-            Vec<u8>,
-            i64,
-            i64,
-            String,
-            Vec<u8>,
-            Vec<u8>,
-        );
-        let row: Option<Fields> = db::query_as(
-            "SELECT first_seq, last_seq, hash_before, hash_after, newest, at, rule, key, signature \
-               FROM audit_stubs WHERE node = $1 AND last_seq >= $2 ORDER BY last_seq LIMIT 1",
-        )
-        .bind(node)
-        .bind(seq)
-        .fetch_optional(connection)
-        .await
-        .during("reading the audit's stubs")?;
-        let stub = |(first, last, before, after, newest, at, rule, key, signature): Fields| Stub {
-            node,
-            first,
-            last,
-            before,
-            after,
-            newest,
-            at,
-            rule,
-            key,
-            signature,
-        };
-        Ok(row.map(stub).filter(|stub| stub.first <= seq))
+        let rest = stubs!("WHERE node = $1 AND last_seq >= $2 ORDER BY last_seq LIMIT 1");
+        let query = db::query_as(rest).bind(node).bind(seq);
+        let stub = Self::one(node, query, connection).await?;
+        Ok(stub.filter(|stub| stub.first <= seq))
     }
+
+    /// The newest of a node, if there is one.
+    pub(crate) async fn newest(
+        connection: &mut Connection,
+        node: i64,
+    ) -> Result<Option<Self>, StoreError> {
+        let query = db::query_as(stubs!("WHERE node = $1 ORDER BY last_seq DESC LIMIT 1"));
+        Self::one(node, query.bind(node), connection).await
+    }
+
+    async fn one(
+        node: i64,
+        query: db::Query<'_, StubFields>,
+        connection: &mut Connection,
+    ) -> Result<Option<Self>, StoreError> {
+        let row = query
+            .fetch_optional(connection)
+            .await
+            .during("reading the audit's stubs")?;
+        let stub = |row: StubFields| {
+            let (first, last, before, after, newest, at, rule, key, signature) = row;
+            Stub {
+                node,
+                first,
+                last,
+                before,
+                after,
+                newest,
+                at,
+                rule,
+                key,
+                signature,
+            }
+        };
+        Ok(row.map(stub))
+    }
+}
+
+type StubFields = (
+    i64,
+    i64,
+    Vec<u8>,
+    Vec<u8>,
+    i64,
+    i64,
+    String,
+    Vec<u8>,
+    Vec<u8>,
+);
+
+/// What was removed of all nodes for its age: `{"records", "until"}`, how many and when the newest
+/// of them was signed; null where nothing was.
+pub(crate) async fn removed(connection: &mut Connection) -> Result<Value, StoreError> {
+    let rows: Vec<(i64, i64, i64)> =
+        db::query_as("SELECT first_seq, last_seq, newest FROM audit_stubs")
+            .fetch_all(connection)
+            .await
+            .during("counting removed audit records")?;
+    let Some(until) = rows.iter().map(|row| row.2).max() else {
+        return Ok(Value::Null);
+    };
+    let records: i64 = rows.iter().map(|(first, last, _)| last - first + 1).sum();
+    Ok(json!({ "records": records, "until": rfc3339(from_millis(until)) }))
 }

@@ -23,6 +23,7 @@ mod openssh;
 mod plans;
 mod query;
 mod report;
+mod retention;
 mod signed;
 
 use std::sync::Arc;

@@ -11,19 +11,19 @@ use crate::chain::{Head, link};
 use crate::db::{self, Sql};
 use crate::nodes;
 
-async fn verify(site: &Site, anchors: &[AuditCheckpoint]) -> Value {
+pub(super) async fn verify(site: &Site, anchors: &[AuditCheckpoint]) -> Value {
     let anchors = anchors.to_vec();
     site.query(AdminQuery::AuditVerify { anchors }).await
 }
 
-async fn checkpoint(site: &Site) -> AuditCheckpoint {
+pub(super) async fn checkpoint(site: &Site) -> AuditCheckpoint {
     let told = site.query(AdminQuery::AuditCheckpoint).await;
     serde_json::from_value(told["checkpoints"][0].clone()).unwrap()
 }
 
 /// What verifying finds: whether all is well, the first bad record, and the words.
 #[track_caller]
-fn found(told: &Value, first_bad: i64, words: &str) {
+pub(super) fn found(told: &Value, first_bad: i64, words: &str) {
     assert_eq!(told["ok"], false, "{told}");
     assert_eq!(told["first_bad"], first_bad, "{told}");
     let says = told["says"].as_str().unwrap();

@@ -1,0 +1,183 @@
+//! Removing old records, and what stands for them (rule A4).
+
+use portcullis_gate::AuditStore as _;
+
+use super::audit::{tamper, ten_records};
+use super::signed::{checkpoint, found, verify};
+use super::*;
+use crate::audit::retention::remove_old;
+
+const DAYS: Duration = Duration::from_secs(24 * 60 * 60);
+
+async fn remove(site: &Site, keep_days: u32) -> u64 {
+    remove_old(&site.directory.writer, &*site.clock, keep_days)
+        .await
+        .unwrap()
+}
+
+/// Ten records of forty days ago, ten of twenty days ago and ten of now, each ten signed. The
+/// gateway was stopped in between, so that every intent is closed.
+async fn three_ages() -> Site {
+    let mut site = Site::new().await;
+    for days in [20, 20, 0] {
+        ten_records(&site).await;
+        site.reopen().await;
+        site.forward(DAYS * days);
+    }
+    site
+}
+
+async fn numbers(site: &Site) -> (i64, i64) {
+    let mut connection = beside(site.folder.path()).await;
+    crate::db::query_as("SELECT min(seq), max(seq) FROM audit")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+// rule A4
+#[tokio::test]
+async fn old_records_go_and_a_signed_stub_stands_for_them() {
+    let site = three_ages().await;
+    assert_eq!(remove(&site, 50).await, 0);
+    assert_eq!(remove(&site, 30).await, 10);
+    assert_eq!(numbers(&site).await.0, 11);
+    let told = verify(&site, &[]).await;
+    assert_eq!(
+        (&told["ok"], &told["removed"]),
+        (&true.into(), &10.into()),
+        "{told}"
+    );
+    // The next time goes on from there; again, and nothing is left to do.
+    assert_eq!(remove(&site, 10).await, 10);
+    assert_eq!(remove(&site, 10).await, 0);
+    let told = verify(&site, &[checkpoint(&site).await]).await;
+    assert_eq!(
+        (&told["ok"], &told["removed"]),
+        (&true.into(), &20.into()),
+        "{told}"
+    );
+    let query = AdminQuery::Audit {
+        after: 0,
+        limit: 100,
+        kind: None,
+        account: None,
+    };
+    let listed = site.query(query).await;
+    assert_eq!(listed["removed"]["records"], 20);
+    assert_eq!(listed["records"].as_array().unwrap().len(), 12);
+    let last = &listed["records"][11];
+    assert_eq!(last["action"], "audit.remove");
+    assert_eq!(last["target"], "records 11 to 20");
+    assert_eq!(last["detail"], "audit.keep_days = 10");
+}
+
+// rule A4
+#[tokio::test]
+async fn what_was_kept_elsewhere_proves_records_that_are_gone() {
+    let mut site = Site::new().await;
+    ten_records(&site).await;
+    let first = checkpoint(&site).await;
+    ten_records(&site).await;
+    site.reopen().await;
+    site.forward(DAYS * 2);
+    assert_eq!(remove(&site, 1).await, 20);
+    let told = verify(&site, std::slice::from_ref(&first)).await;
+    assert_eq!(told["ok"], true, "{told}");
+    assert_eq!(told["chains"][0]["anchored_through"], 10);
+    tamper(&site, "DELETE FROM audit_checkpoints WHERE last_seq = 10").await;
+    found(
+        &verify(&site, &[]).await,
+        1,
+        "a checkpoint before record 11 was removed",
+    );
+}
+
+// rule A4
+#[tokio::test]
+async fn a_stub_that_is_altered_or_missing_is_found() {
+    let site = three_ages().await;
+    remove(&site, 10).await;
+    tamper(&site, "UPDATE audit_stubs SET rule = 'audit.keep_days = 1'").await;
+    found(&verify(&site, &[]).await, 1, "the stub");
+    tamper(
+        &site,
+        "UPDATE audit_stubs SET rule = 'audit.keep_days = 10'",
+    )
+    .await;
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+    // Nobody else removes under it: one record more, and its gap is seen.
+    tamper(&site, "DELETE FROM audit WHERE seq = 21").await;
+    found(&verify(&site, &[]).await, 21, "record 21 was removed");
+    tamper(&site, "DELETE FROM audit_stubs").await;
+    found(&verify(&site, &[]).await, 1, "records 1 to 21 were removed");
+}
+
+// rule A4
+#[tokio::test]
+async fn what_is_not_signed_or_not_closed_stays() {
+    let mut site = Site::new().await;
+    ten_records(&site).await;
+    let open = event(&site, AuditKind::File, AuditOutcome::Intent);
+    site.directory.intent(open).await.unwrap();
+    ten_records(&site).await;
+    checkpoint(&site).await;
+    site.forward(DAYS * 9);
+    // Its outcome is missing, so the one checkpoint above it does not count.
+    assert_eq!(remove(&site, 1).await, 0);
+    site.reopen().await;
+    // The start closed it; what is younger than the limit stays.
+    assert_eq!(remove(&site, 1).await, 21);
+    assert_eq!(numbers(&site).await, (22, 23));
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+}
+
+// rule A4
+#[tokio::test]
+async fn nothing_goes_where_the_chain_is_not_the_one_that_was_signed() {
+    let site = three_ages().await;
+    tamper(
+        &site,
+        "UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 3) WHERE seq = 10",
+    )
+    .await;
+    let told = remove_old(&site.directory.writer, &*site.clock, 30).await;
+    assert!(told.is_err());
+    assert_eq!(numbers(&site).await, (1, 30));
+}
+
+// rule A4
+#[tokio::test]
+async fn a_removal_that_broke_off_goes_on_and_is_proven_meanwhile() {
+    let site = three_ages().await;
+    remove(&site, 10).await;
+    let mut connection = beside(site.folder.path()).await;
+    // As if the process had died in the middle: some of what the stub stands for is still there.
+    let keep = "INSERT INTO audit (node, seq, kind, outcome, record, hash) \
+                SELECT node, 20, kind, outcome, record, hash FROM audit WHERE seq = 21";
+    crate::db::query(keep)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+    assert_eq!(remove(&site, 10).await, 1);
+    assert_eq!(numbers(&site).await.0, 21);
+}
+
+#[tokio::test]
+async fn the_directory_removes_by_itself_where_it_is_told_to() {
+    let site = three_ages().await;
+    site.directory.close().await;
+    let mut settings = config(site.folder.path()).await;
+    settings.clock = site.clock.clone();
+    settings.audit_keep_days = Some(10);
+    let directory = Directory::open(settings).await.unwrap();
+    for _ in 0..200 {
+        if numbers(&site).await.0 == 21 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(numbers(&site).await.0, 21);
+    directory.close().await;
+}
