@@ -5,5 +5,6 @@ mod bans;
 pub mod factors;
 mod invitations;
 mod keys;
+mod limits;
 mod lockout;
 mod methods;

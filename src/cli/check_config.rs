@@ -19,8 +19,9 @@ use crate::failure::Failure;
 #[derive(Args)]
 #[command(after_help = "\
 Problems of portcullis.toml and of the storage root make the exit code 1. Findings do not: accounts
-that never need a second factor or always do, rules on folders that are gone, a missing break-glass
-administrator, names in the storage that are not shown.
+that never need a second factor or always do, that expire within 14 days or were disabled because
+nobody used them, rules on folders that are gone, a missing break-glass administrator, names in the
+storage that are not shown.
 
 Examples:
   portcullis check-config

@@ -1,10 +1,10 @@
 //! `group` and `member`.
 
 use clap::Subcommand;
-use portcullis_gate::admin::{AdminChange, AdminQuery};
-use portcullis_model::{AccountName, GroupName, ProtocolSet};
+use portcullis_gate::admin::{AdminChange, AdminQuery, Limit};
+use portcullis_model::{AccountName, AddressList, GroupName, ProtocolSet};
 
-use super::user::{Page, protocols};
+use super::user::{Page, addresses, protocols};
 use super::{Context, Link, MakeFolder, present};
 use crate::failure::Failure;
 
@@ -35,24 +35,42 @@ pub enum Command {
         #[command(flatten)]
         page: Page,
     },
-    /// Change the protocols that a group opens; sessions that rest on a lost one end
-    #[command(after_help = "Example:
-  portcullis group set partners --protocols sftp,web")]
+    /// Change what a group opens, and from where; sessions that it does not allow any more end
+    #[command(after_help = SET_HELP)]
     Set {
         /// Its name
         name: GroupName,
         /// All protocols that its members may use
-        #[arg(long, value_parser = protocols)]
-        protocols: ProtocolSet,
+        #[arg(long, value_parser = protocols, required_unless_present = "addresses")]
+        protocols: Option<ProtocolSet>,
+        /// From where members may connect that have no list of their own: addresses and ranges, or
+        /// anywhere
+        #[arg(long, value_name = "RANGES", value_parser = addresses)]
+        addresses: Option<Limit<AddressList>>,
     },
     /// Delete a group with its grants; a block that names it keeps its last members
-    #[command(after_help = "Example:
-  portcullis group delete finance")]
+    #[command(
+        after_help = "A group with an address list is not deleted before the list is taken \
+away: its members could
+connect from anywhere then.
+
+Example:
+  portcullis group delete finance"
+    )]
     Delete {
         /// Its name
         name: GroupName,
     },
 }
+
+const SET_HELP: &str = "\
+Members of several groups with address lists may connect from where any of them says. An account's
+own list goes before those of its groups.
+
+Examples:
+  portcullis group set partners --protocols sftp,web
+  portcullis group set partners --addresses 192.0.2.0/24,198.51.100.7
+  portcullis group set partners --addresses anywhere";
 
 /// Memberships.
 #[derive(Subcommand)]
@@ -100,7 +118,7 @@ impl Command {
                 cli.show(&answer, |answer| {
                     present::list(
                         answer,
-                        &["name", "members", "protocols", "provider"],
+                        &["name", "members", "protocols", "addresses", "provider"],
                         "There is no group yet; `portcullis group add NAME` makes one.",
                     )
                 });
@@ -117,14 +135,18 @@ impl Command {
                 cli.show(&answer, present::fields);
                 Ok(())
             }
-            Command::Set { name, protocols } => {
+            Command::Set {
+                name,
+                protocols,
+                addresses,
+            } => {
                 let text = format!("The group {name} is changed.");
-                cli.change(
-                    MakeFolder::No,
-                    AdminChange::GroupSet { name, protocols },
-                    |_| text,
-                )
-                .await
+                let change = AdminChange::GroupSet {
+                    name,
+                    protocols,
+                    addresses,
+                };
+                cli.change(MakeFolder::No, change, |_| text).await
             }
             Command::Delete { name } => {
                 let text = format!("The group {name} is deleted.");

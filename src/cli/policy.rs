@@ -56,7 +56,8 @@ user's own in this session."#;
 const EXPLAIN_HELP: &str = "Examples:
   portcullis policy explain ana read /reports/q3.pdf
   portcullis policy explain ana create /reports/new.txt --kind new_file
-  portcullis policy explain ana list /reports --kind folder --json";
+  portcullis policy explain ana list /reports --kind folder --json
+  portcullis policy explain ana read /reports/q3.pdf --from 203.0.113.7";
 
 /// One question.
 #[derive(Args)]
@@ -76,6 +77,9 @@ pub struct Explain {
     /// By which protocol: sftp, ftp, webdav or web
     #[arg(long, default_value = "sftp")]
     protocol: Protocol,
+    /// From which address; not asked where none is named
+    #[arg(long, value_name = "ADDRESS")]
+    from: Option<std::net::IpAddr>,
 }
 
 /// Reads a word by its API name.
@@ -158,6 +162,7 @@ impl Explain {
                 path: self.path,
                 kind,
                 protocol: self.protocol,
+                from: self.from,
             })
             .await?;
         cli.show(&answer, |answer| explained(answer, &self.user));
@@ -222,6 +227,8 @@ fn explained(answer: &Value, user: &AccountName) -> String {
         ("allowed_by", "allowed by"),
         ("reason", "reason"),
         ("deciding_folder", "decided at"),
+        ("from", "asked from"),
+        ("connects_from", "connects from"),
     ] {
         if answer.get(key).is_some_and(|value| !value.is_null()) {
             text.push_str(&format!("  {label}: {}\n", get(key)));

@@ -29,10 +29,12 @@ const SET_HELP: &str = "Settings:
   tickets                       on (default) or off: a full login spares the code for 10 minutes
   protocols                     what the site opens: a list of sftp, ftp, webdav and web
   protocol_access_groups_only   on or off (default): ignore the users' own protocol flags
+  inactivity                    days after which an unused account is disabled, or off (default)
 
 Examples:
   portcullis site set factor_rule administrators
-  portcullis site set protocols sftp,web";
+  portcullis site set protocols sftp,web
+  portcullis site set inactivity 90";
 
 /// Identity providers.
 #[derive(Subcommand)]

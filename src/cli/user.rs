@@ -1,11 +1,11 @@
 //! `user`: accounts.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand, ValueEnum};
-use portcullis_gate::admin::{AdminChange, AdminQuery};
+use portcullis_gate::admin::{AdminChange, AdminQuery, Limit, UserLimits};
 use portcullis_gate::{Clock as _, SystemClock};
-use portcullis_model::{AccountName, Protocol, ProtocolSet, SiteRole, VirtualPath};
+use portcullis_model::{AccountName, AddressList, Protocol, ProtocolSet, SiteRole, VirtualPath};
 use serde_json::{Value, json};
 
 use super::{Context, Link, MakeFolder, present};
@@ -27,10 +27,7 @@ pub enum Command {
   portcullis user show ana")]
     Show(Name),
     /// Change an account; what is not named stays as it is
-    #[command(after_help = "Examples:
-  portcullis user set ana --home /reports --max-sessions 8
-  portcullis user set ana --protocols sftp,web --role read-only-administrator
-  portcullis user set acme --root-view /partners/acme")]
+    #[command(after_help = SET_HELP)]
     Set(Set),
     /// Rename an account; its id, sessions and rights stay
     #[command(after_help = "Example:
@@ -61,6 +58,20 @@ const ADD_HELP: &str = "Examples:
   portcullis user add acme --root-view /partners/acme --protocols sftp
   portcullis user add backup --factor never        an unattended job; then `portcullis key add`
   portcullis user add kim --provider okta          an SSO account: keys only, no password";
+
+const SET_HELP: &str = "\
+A change of when or from where the account may be used counts at once: sessions that it does not
+allow any more end. A date stands for its end in UTC.
+
+Examples:
+  portcullis user set ana --home /reports --max-sessions 8
+  portcullis user set ana --protocols sftp,web --role read-only-administrator
+  portcullis user set acme --root-view /partners/acme
+  portcullis user set acme --expires 2027-01-31
+  portcullis user set acme --expires 2027-01-31T17:00:00Z
+  portcullis user set acme --addresses 192.0.2.0/24,2001:db8::/32
+  portcullis user set acme --expires never --addresses anywhere
+  portcullis user set backup --inactivity exempt";
 
 const DISABLE_HELP: &str =
     "The command returns when the sockets are closed, at most after 2 s, and \
@@ -157,6 +168,46 @@ pub struct Set {
     /// At most this many sessions at once
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max_sessions: Option<u32>,
+    /// When it expires and its sessions end: a date, a time in UTC, or never
+    #[arg(long, value_name = "TIME", value_parser = expiry)]
+    expires: Option<Limit<SystemTime>>,
+    /// Whether the site's inactivity rule may disable it
+    #[arg(long)]
+    inactivity: Option<Inactivity>,
+    /// From where it may connect, whatever its groups say: a list of addresses and ranges, or
+    /// anywhere, which leaves it to its groups
+    #[arg(long, value_name = "RANGES", value_parser = addresses)]
+    addresses: Option<Limit<AddressList>>,
+}
+
+/// How the site's inactivity rule treats an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Inactivity {
+    /// As the site says
+    Site,
+    /// It is never disabled for inactivity
+    Exempt,
+}
+
+/// Reads a time or `never`.
+pub fn expiry(text: &str) -> Result<Limit<SystemTime>, String> {
+    if text == "never" {
+        return Ok(Limit::Off);
+    }
+    portcullis_authn::parse_instant(text)
+        .map(Limit::To)
+        .ok_or_else(|| "write it like 2027-01-31, 2027-01-31T17:00:00Z, or never".to_owned())
+}
+
+/// Reads a list of ranges or `anywhere`.
+pub fn addresses(text: &str) -> Result<Limit<AddressList>, String> {
+    match text {
+        "anywhere" => Ok(Limit::Off),
+        list => list
+            .parse()
+            .map(Limit::To)
+            .map_err(|error: portcullis_model::AddressError| error.to_string()),
+    }
 }
 
 /// An invitation.
@@ -303,6 +354,8 @@ async fn list(cli: &Context, page: Page) -> Result<(), Failure> {
                 "factor_rule",
                 "provider",
                 "root_view",
+                "expires",
+                "last_login",
             ],
             "There is no account yet; `portcullis user add NAME` makes one.",
         )
@@ -347,7 +400,10 @@ impl Set {
             && self.factor.is_none()
             && self.root_view.is_none()
             && self.home.is_none()
-            && self.max_sessions.is_none();
+            && self.max_sessions.is_none()
+            && self.expires.is_none()
+            && self.inactivity.is_none()
+            && self.addresses.is_none();
         if nothing {
             return Err(Failure::usage(
                 "name what to change; see `portcullis user set --help`",
@@ -363,6 +419,11 @@ impl Set {
             root_view: self.root_view,
             home: self.home,
             max_sessions: self.max_sessions,
+            limits: UserLimits {
+                expires: self.expires,
+                idle_exempt: self.inactivity.map(|rule| rule == Inactivity::Exempt),
+                addresses: self.addresses,
+            },
         };
         cli.change(MakeFolder::No, change, |_| text).await
     }

@@ -164,6 +164,9 @@ pub enum RefusalReason {
     /// The account may not enter by this protocol.
     #[error("the protocol is not permitted for this account")]
     ProtocolNotPermitted,
+    /// The account may not connect from this address.
+    #[error("the address is not permitted for this account")]
+    AddressNotPermitted,
     /// The account or one of its credentials changed during the login (rule C2).
     #[error("the account or its credential changed during the login")]
     Cut,

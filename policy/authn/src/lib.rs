@@ -29,7 +29,7 @@ mod totp;
 pub use address::address_key;
 pub use attempt::{AuthnAttempt, KeyProbe};
 pub use authenticator::{AttemptContext, Authenticator, AuthnConfig};
-pub use calendar::{civil, rfc3339};
+pub use calendar::{civil, parse_instant, rfc3339};
 pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{LoginEvent, LoginEvents};

@@ -132,6 +132,7 @@ pub(crate) fn counts(reason: RefusalReason, key: bool) -> bool {
         | R::AccountExpired
         | R::CredentialExpired
         | R::ProtocolNotPermitted
+        | R::AddressNotPermitted
         | R::Cut
         | R::TooManySessions
         | R::RootViewGone

@@ -5,7 +5,7 @@
 
 use crate::db::{self, Connection, Row};
 use portcullis_authn::{AccountFactorRule, StoreError};
-use portcullis_model::{AccountId, AccountName, ProtocolSet, SiteRole, VirtualPath};
+use portcullis_model::{AccountId, AccountName, AddressList, ProtocolSet, SiteRole, VirtualPath};
 
 use crate::error::{During, corrupt};
 
@@ -27,6 +27,16 @@ pub(crate) struct Account {
     pub(crate) local_disabled: bool,
     pub(crate) provider_disabled: bool,
     pub(crate) expires: Option<i64>,
+    /// The last login; stored within some seconds.
+    pub(crate) last_login: Option<i64>,
+    /// The last use of which the inactivity rule knows: to the hour, or when it was enabled.
+    pub(crate) last_used: i64,
+    /// Whether the inactivity rule passes it over.
+    pub(crate) idle_exempt: bool,
+    /// Whether it was the inactivity rule that disabled it.
+    pub(crate) idle_disabled: bool,
+    /// From where it may connect; its groups say where it says nothing.
+    pub(crate) addresses: Option<AddressList>,
     pub(crate) role: SiteRole,
     pub(crate) protocols: ProtocolSet,
     pub(crate) factor_rule: AccountFactorRule,
@@ -75,7 +85,8 @@ macro_rules! select {
             "SELECT id, name, display, local_disabled, provider_disabled, expires, role, \
              protocols, \
              factor_rule, root_view, home, max_sessions, provider_id, keeps_password, \
-             last_idp_sign_in, break_glass, cut_epoch, version, made FROM accounts ",
+             last_idp_sign_in, break_glass, cut_epoch, version, made, last_login, last_used, \
+             idle_exempt, idle_disabled, addresses FROM accounts ",
             $rest
         )
     };
@@ -149,12 +160,14 @@ fn fields(row: &Row) -> Result<Result<Account, StoreError>, sqlx::Error> {
     let root_view: Option<String> = row.try_get("root_view")?;
     let home: Option<String> = row.try_get("home")?;
     let max_sessions: i64 = row.try_get("max_sessions")?;
-    let (Ok(name), Some(role), Some(factor_rule), Ok(root_view), Ok(home)) = (
+    let addresses: Option<String> = row.try_get("addresses")?;
+    let (Ok(name), Some(role), Some(factor_rule), Ok(root_view), Ok(home), Ok(addresses)) = (
         AccountName::parse(&name),
         role_from(&role),
         factor_rule_from(&rule),
         root_view.map_or(Ok(VirtualPath::root()), |path| path.parse()),
         home.map(|path| path.parse()).transpose(),
+        addresses.map(|ranges| ranges.parse()).transpose(),
     ) else {
         return Ok(Err(corrupt("account", &name)));
     };
@@ -165,6 +178,11 @@ fn fields(row: &Row) -> Result<Result<Account, StoreError>, sqlx::Error> {
         local_disabled: row.try_get("local_disabled")?,
         provider_disabled: row.try_get("provider_disabled")?,
         expires: row.try_get("expires")?,
+        last_login: row.try_get("last_login")?,
+        last_used: row.try_get("last_used")?,
+        idle_exempt: row.try_get("idle_exempt")?,
+        idle_disabled: row.try_get("idle_disabled")?,
+        addresses,
         role,
         protocols: protocols_from(row.try_get("protocols")?),
         factor_rule,
@@ -252,8 +270,8 @@ pub(crate) async fn insert(
     let made = millis(tx.clock.now());
     let id = db::query_scalar(
         "INSERT INTO accounts (name, name_normal, display, role, protocols, factor_rule, \
-         root_view, home, provider_id, break_glass, version, made) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
+         root_view, home, provider_id, break_glass, version, made, last_used) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12) RETURNING id",
     )
     .bind(new.name.shown())
     .bind(new.name.normal())
@@ -280,7 +298,8 @@ pub(crate) async fn update(
     db::query(
         "UPDATE accounts SET name = $1, name_normal = $2, display = $3, role = $4, \
          protocols = $5, factor_rule = $6, root_view = $7, home = $8, max_sessions = $9, \
-         local_disabled = $10 WHERE id = $11",
+         local_disabled = $10, expires = $11, last_used = $12, idle_exempt = $13, \
+         idle_disabled = $14, addresses = $15 WHERE id = $16",
     )
     .bind(account.name.shown())
     .bind(account.name.normal())
@@ -292,6 +311,11 @@ pub(crate) async fn update(
     .bind(account.home.as_ref().map(VirtualPath::as_str))
     .bind(i64::from(account.max_sessions))
     .bind(account.local_disabled)
+    .bind(account.expires)
+    .bind(account.last_used)
+    .bind(account.idle_exempt)
+    .bind(account.idle_disabled)
+    .bind(account.addresses.as_ref().map(AddressList::to_string))
     .bind(account.id.0)
     .run(connection, "changing an account")
     .await

@@ -8,6 +8,7 @@
 mod access;
 mod credentials;
 mod groups;
+mod limits;
 mod site;
 mod users;
 
@@ -166,6 +167,7 @@ impl Making<'_> {
             add @ C::UserAdd { .. } => self.user_add(add).await,
             set @ C::UserSet { .. } => self.user_set(set).await,
             C::UserDisable { name } => self.user_disable(&name).await,
+            C::UserIdle { name } => self.user_idle(&name).await,
             C::UserEnable { name } => self.user_enable(&name).await,
             C::UserDelete { name } => self.user_delete(&name).await,
             C::UserRename { name, to } => self.user_rename(&name, to).await,
@@ -190,7 +192,11 @@ impl Making<'_> {
                     .await
             }
             C::GroupAdd { name, protocols } => self.group_add(&name, protocols).await,
-            C::GroupSet { name, protocols } => self.group_set(&name, protocols).await,
+            C::GroupSet {
+                name,
+                protocols,
+                addresses,
+            } => self.group_set(&name, protocols, addresses).await,
             C::GroupDelete { name } => self.group_delete(&name).await,
             C::MemberAdd { group, user } => self.member_add(&group, &user).await,
             C::MemberRemove { group, user } => self.member_remove(&group, &user).await,
@@ -263,7 +269,7 @@ fn action(change: &AdminChange) -> &'static str {
     match change {
         C::UserAdd { .. } => "user.add",
         C::UserSet { .. } => "user.set",
-        C::UserDisable { .. } => "user.disable",
+        C::UserDisable { .. } | C::UserIdle { .. } => "user.disable",
         C::UserEnable { .. } => "user.enable",
         C::UserDelete { .. } => "user.delete",
         C::UserRename { .. } => "user.rename",

@@ -114,6 +114,7 @@ impl Directory {
         proven: Proven,
         entry: Entry,
     ) -> Result<AdmissionAnswer, StoreError> {
+        let account = proven.account;
         let answer = if self.writes_nothing(&proven, entry).await? {
             let mut snapshot = self.snapshot().await?;
             check(&mut snapshot, &proven, entry).await
@@ -123,7 +124,10 @@ impl Directory {
                 .await
         };
         match answer {
-            Ok(view) => Ok(AdmissionAnswer::Admitted(view)),
+            Ok(view) => {
+                self.noted.login(account, entry.now);
+                Ok(AdmissionAnswer::Admitted(view))
+            }
             Err(Stop::Refused(reason)) => Ok(AdmissionAnswer::Refused(reason)),
             Err(Stop::Store(error)) => Err(error),
         }
@@ -170,6 +174,9 @@ async fn check(
     }
     if !loaded.view.protocols().contains(entry.protocol) {
         return Err(RefusalReason::ProtocolNotPermitted.into());
+    }
+    if !loaded.view.origins().permit(entry.peer) {
+        return Err(RefusalReason::AddressNotPermitted.into());
     }
     // Rule F2: the provider's word is a second factor, but not where one is asked at every login.
     let vouched_in_vain = proven.second == SecondFactor::Vouched && !loaded.vouching_counts;

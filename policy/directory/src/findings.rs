@@ -3,18 +3,22 @@
 //! Owns what counts as one. Dangling folders are found elsewhere, with the storage at hand.
 
 use crate::db::{self, Connection};
-use portcullis_authn::{AccountFactorRule, StoreError};
+use portcullis_authn::{AccountFactorRule, StoreError, rfc3339};
 use serde_json::{Value, json};
 
 use crate::error::During;
-use crate::{accounts, blocks, query};
+use crate::times::{DAY, from_millis};
+use crate::{accounts, blocks, idle, query};
 
 /// The most of one kind.
 const MOST: i64 = 1_000;
+/// What expires within this time is worth a look, in milliseconds.
+const SOON: i64 = 14 * DAY;
 
 /// `{"findings": [{"kind", "says", ...}], "more"}`. Kinds: `no_break_glass` and
 /// `no_administrator`; `factor_never` with `user`; `factor_always` with `user`, which is no fault
-/// but an administrator's act; `frozen_block` with `block`.
+/// but an administrator's act; `frozen_block` with `block`; `expires_soon`, within 14 days, and
+/// `disabled_for_inactivity` with `user`.
 pub(crate) async fn all(connection: &mut Connection, now: i64) -> Result<Value, StoreError> {
     let mut findings = Vec::new();
     if break_glass(connection, now).await? == 0 {
@@ -61,8 +65,51 @@ pub(crate) async fn all(connection: &mut Connection, now: i64) -> Result<Value, 
             ),
         }));
     }
+    let more = terms(connection, now, &mut findings).await? || more;
     Ok(json!({ "findings": findings, "more": more }))
 }
+
+/// Accounts that expire soon, and those that the inactivity rule has disabled; whether there are
+/// more than are told.
+async fn terms(
+    connection: &mut Connection,
+    now: i64,
+    findings: &mut Vec<Value>,
+) -> Result<bool, StoreError> {
+    let expiring: Vec<(String, i64)> = db::query_as(EXPIRING)
+        .bind(now)
+        .bind(now.saturating_add(SOON))
+        .bind(MOST + 1)
+        .fetch_all(&mut *connection)
+        .await
+        .during("listing accounts that expire soon")?;
+    let idle = idle::disabled(connection, MOST + 1).await?;
+    for (name, at) in expiring.iter().take(MOST as usize) {
+        let at = rfc3339(from_millis(*at));
+        findings.push(json!({
+            "kind": "expires_soon",
+            "user": name,
+            "expires": at,
+            "says": format!("{name} expires at {at}"),
+        }));
+    }
+    for name in idle.iter().take(MOST as usize) {
+        findings.push(json!({
+            "kind": "disabled_for_inactivity",
+            "user": name,
+            "says": format!(
+                "{name} was disabled because nobody used it; `portcullis user enable {name}` or \
+                 `portcullis user delete {name}`"
+            ),
+        }));
+    }
+    Ok(expiring.len().max(idle.len()) > MOST as usize)
+}
+
+/// Active accounts that expire between two times, soonest first.
+pub(crate) const EXPIRING: &str = "SELECT name, expires FROM accounts \
+     WHERE expires IS NOT NULL AND expires > $1 AND expires <= $2 \
+     AND NOT local_disabled AND NOT provider_disabled ORDER BY expires LIMIT $3";
 
 /// Active break-glass administrators who can log in with two factors (rule P2).
 async fn break_glass(connection: &mut Connection, now: i64) -> Result<i64, StoreError> {

@@ -4,7 +4,7 @@
 
 use crate::db::{self, Connection};
 use portcullis_authn::StoreError;
-use portcullis_model::{AccountId, GroupId, GroupName, ProtocolSet};
+use portcullis_model::{AccountId, AddressList, GroupId, GroupName, ProtocolSet};
 
 use crate::accounts::protocols_from;
 use crate::error::{During, corrupt};
@@ -15,23 +15,28 @@ pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) name: GroupName,
     pub(crate) protocols: ProtocolSet,
+    /// From where its members may connect.
+    pub(crate) addresses: Option<AddressList>,
     pub(crate) version: i64,
 }
 
-type Fields = (i64, String, i64, i64);
+type Fields = (i64, String, i64, Option<String>, i64);
 
-fn read((id, name, protocols, version): Fields) -> Result<Group, StoreError> {
+fn read((id, name, protocols, addresses, version): Fields) -> Result<Group, StoreError> {
+    let addresses = addresses.map(|ranges| ranges.parse()).transpose();
+    let addresses = addresses.map_err(|_| corrupt("group", &name))?;
     let name = GroupName::parse(&name).map_err(|_| corrupt("group", &name))?;
     Ok(Group {
         id: GroupId(id),
         name,
         protocols: protocols_from(protocols),
+        addresses,
         version,
     })
 }
 
 /// The groups of one account.
-pub(crate) const OF_ACCOUNT: &str = "SELECT g.id, g.name, g.protocols, g.version \
+pub(crate) const OF_ACCOUNT: &str = "SELECT g.id, g.name, g.protocols, g.addresses, g.version \
      FROM memberships m JOIN groups g ON g.id = m.group_id WHERE m.account = $1 LIMIT $2";
 
 /// The groups of an account, at most `limit`.
@@ -55,7 +60,7 @@ pub(crate) async fn by_name(
     name: &GroupName,
 ) -> Result<Option<Group>, StoreError> {
     let row: Option<Fields> =
-        db::query_as("SELECT id, name, protocols, version FROM groups WHERE name = $1")
+        db::query_as("SELECT id, name, protocols, addresses, version FROM groups WHERE name = $1")
             .bind(name.as_str())
             .fetch_optional(connection)
             .await
@@ -70,7 +75,8 @@ pub(crate) async fn page(
     limit: i64,
 ) -> Result<Vec<Group>, StoreError> {
     let rows: Vec<Fields> = db::query_as(
-        "SELECT id, name, protocols, version FROM groups WHERE name > $1 ORDER BY name LIMIT $2",
+        "SELECT id, name, protocols, addresses, version FROM groups WHERE name > $1 \
+         ORDER BY name LIMIT $2",
     )
     .bind(after)
     .bind(limit)
@@ -136,15 +142,12 @@ pub(crate) async fn insert(
     Ok(GroupId(id.during("making a group")?))
 }
 
-/// Sets a group's protocols.
-pub(crate) async fn set_protocols(
-    connection: &mut Connection,
-    group: GroupId,
-    protocols: ProtocolSet,
-) -> Result<(), StoreError> {
-    db::query("UPDATE groups SET protocols = $1 WHERE id = $2")
-        .bind(i64::from(protocols.bits()))
-        .bind(group.0)
+/// Writes back what an administrator can change of a group.
+pub(crate) async fn update(connection: &mut Connection, group: &Group) -> Result<(), StoreError> {
+    db::query("UPDATE groups SET protocols = $1, addresses = $2 WHERE id = $3")
+        .bind(i64::from(group.protocols.bits()))
+        .bind(group.addresses.as_ref().map(AddressList::to_string))
+        .bind(group.id.0)
         .run(connection, "changing a group")
         .await
 }

@@ -19,6 +19,7 @@ use crate::checkpoints::Checkpoints;
 use crate::config::Database;
 use crate::db::{self, Connection, in_time};
 use crate::error::During;
+use crate::idle::Noted;
 use crate::journal::{Files, Journal};
 use crate::nodes::{self, Nodes};
 use crate::server::Server;
@@ -49,6 +50,8 @@ pub struct Directory {
     checkpoints: Option<Checkpoints>,
     /// Where old audit records are to go.
     retention: Option<Retention>,
+    /// Logins whose time waits to be stored.
+    pub(crate) noted: Noted,
 }
 
 /// Connections that read.
@@ -126,6 +129,7 @@ impl Directory {
             clock: config.clock,
             task: Mutex::new(Some(task)),
             checkpoints,
+            noted: Noted::default(),
             nodes: opened.server.map(|server| Nodes::new(node, server)),
             node,
             public_key,
@@ -136,6 +140,9 @@ impl Directory {
     pub async fn close(&self) {
         if let Some(retention) = &self.retention {
             retention.stop().await;
+        }
+        if let Err(error) = self.store_use(&[]).await {
+            tracing::warn!(%error, "the last logins were not stored");
         }
         self.writer.stop().await;
         if let Some(task) = self.task.lock().await.take()

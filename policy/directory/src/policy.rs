@@ -9,7 +9,7 @@ use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, Change, CutReport, FolderMove, FolderRule, LoadedView,
     NodeReport, PolicyStore, Unannounced,
 };
-use portcullis_model::{AccountId, VirtualPath};
+use portcullis_model::{AccountId, AccountName, VirtualPath};
 use tokio::time::Instant;
 
 use crate::administer::log;
@@ -121,6 +121,14 @@ impl PolicyStore for Directory {
             let again = deadline.min(Instant::now() + nodes::LOOK);
             let _ = tokio::time::timeout_at(again, word).await;
         }
+    }
+
+    async fn note_use(&self, open: &[AccountId]) -> Result<(), StoreError> {
+        self.store_use(open).await
+    }
+
+    async fn idle_accounts(&self) -> Result<Vec<AccountName>, StoreError> {
+        self.idle().await
     }
 
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError> {

@@ -14,7 +14,7 @@ use crate::error::During;
 use crate::open::Directory;
 use crate::subjects::{self, Named, no_group, no_user};
 use crate::times::{from_millis, millis};
-use crate::{audit, blocks, credentials, fences, findings, grants, groups};
+use crate::{audit, blocks, credentials, fences, findings, grants, groups, idle, origins};
 use crate::{report, site, throttles, views};
 
 /// The most entries of one list.
@@ -78,20 +78,7 @@ impl Directory {
             }
             AdminQuery::Site => site_shown(connection).await,
             AdminQuery::Findings => Ok(findings::all(connection, now).await?),
-            AdminQuery::Explain {
-                user,
-                action,
-                path,
-                kind,
-                protocol,
-            } => {
-                let account = find(connection, &user).await?;
-                let loaded = views::load(connection, account.id, true, now).await?;
-                let loaded = loaded.ok_or_else(|| no_user(user.shown()))?;
-                let request = AccessRequest::new(action, &path, kind, protocol);
-                let explanation = explain(&loaded.view, &request);
-                Ok(serde_json::to_value(explanation).during("showing an explanation")?)
-            }
+            question @ AdminQuery::Explain { .. } => explanation(connection, question, now).await,
             AdminQuery::AccessTo {
                 folder,
                 from,
@@ -102,6 +89,32 @@ impl Directory {
             }
         }
     }
+}
+
+/// Why an account may or may not do something.
+async fn explanation(
+    connection: &mut Connection,
+    question: AdminQuery,
+    now: i64,
+) -> Result<Value, AdminError> {
+    let AdminQuery::Explain {
+        user,
+        action,
+        path,
+        kind,
+        protocol,
+        from,
+    } = question
+    else {
+        return Err(AdminError::Refused("this asks for no reason".to_owned()));
+    };
+    let account = find(connection, &user).await?;
+    let loaded = views::load(connection, account.id, true, now).await?;
+    let loaded = loaded.ok_or_else(|| no_user(user.shown()))?;
+    let request = AccessRequest::new(action, &path, kind, protocol);
+    let explanation = explain(&loaded.view, &request);
+    let shown = serde_json::to_value(explanation).during("showing an explanation")?;
+    Ok(origins::explained(shown, loaded.view.origins(), from))
 }
 
 fn clamp(limit: u32) -> i64 {
@@ -172,7 +185,8 @@ fn trim<T>(page: &mut Vec<T>, limit: i64) -> bool {
 
 /// `name`, `id`, `display`, `active`, `disabled` (local), `provider`, `provider_disabled`, `role`,
 /// `protocols` (own flags), `factor_rule`, `root_view`, `home` (as it sees it), `max_sessions`,
-/// `break_glass`.
+/// `expires`, `last_login`, `inactivity` (`site` or `exempt`), `disabled_for_inactivity`,
+/// `addresses` (its own list), `break_glass`.
 async fn summary(
     connection: &mut Connection,
     account: &Account,
@@ -198,6 +212,11 @@ async fn summary(
         "root_view": account.root_view,
         "home": account.home_as_seen(),
         "max_sessions": account.max_sessions,
+        "expires": account.expires.map(time),
+        "last_login": account.last_login.map(time),
+        "inactivity": if account.idle_exempt { "exempt" } else { "site" },
+        "disabled_for_inactivity": account.idle_disabled,
+        "addresses": account.addresses,
         "break_glass": account.break_glass,
     }))
 }
@@ -205,7 +224,7 @@ async fn summary(
 /// A user as in the list, with `groups`, `password` and `totp` (whether there is one), `keys`
 /// (`id`, `fingerprint`, `algorithm`, `comment`, `vouched`, `created`), `invitation` (when it ends,
 /// or null), `made`, `known_addresses` (how many), `grants` that name it alone, and `protocols_now`
-/// (with those of its groups, as the site allows them).
+/// (with those of its groups, as the site allows them), and `connects_from`.
 async fn user(
     connection: &mut Connection,
     name: &AccountName,
@@ -216,6 +235,7 @@ async fn user(
     let groups = groups::of_account(connection, account.id, MOST).await?;
     let site = site::load(connection).await?;
     let protocols_now = views::protocols(&account, &groups, &site);
+    let connects_from = origins::shown(&views::origins(&account, &groups));
     let names: Vec<_> = groups.into_iter().map(|group| group.name).collect();
     let invitation = credentials::invitation(connection, account.id).await?;
     let invitation = invitation.filter(|invitation| millis(invitation.expires) > now);
@@ -224,6 +244,7 @@ async fn user(
     let (grants, more) = granted(connection, &Named::Account(account.id)).await?;
     let parts = json!({
         "protocols_now": protocols_now,
+        "connects_from": connects_from,
         "groups": names,
         "password": credentials::password(connection, account.id).await?.is_some(),
         "totp": credentials::totp(connection, account.id).await?.is_some(),
@@ -240,6 +261,10 @@ async fn user(
     Ok(shown)
 }
 
+fn time(at: i64) -> String {
+    rfc3339(from_millis(at))
+}
+
 fn key(key: &credentials::ShownKey) -> Value {
     json!({
         "id": key.id,
@@ -251,8 +276,8 @@ fn key(key: &credentials::ShownKey) -> Value {
     })
 }
 
-/// `{"groups": [{"name", "id", "protocols", "members", "members_more"}], "next", "more"}`; members
-/// are counted up to 1,000.
+/// `{"groups": [{"name", "id", "protocols", "addresses", "members", "members_more"}], "next",
+/// "more"}`; members are counted up to 1,000.
 async fn group_list(
     connection: &mut Connection,
     after: Option<&str>,
@@ -268,6 +293,7 @@ async fn group_list(
             "name": group.name,
             "id": group.id,
             "protocols": group.protocols,
+            "addresses": group.addresses,
             "members": members.min(COUNTED),
             "members_more": members > COUNTED,
         }));
@@ -275,8 +301,8 @@ async fn group_list(
     Ok(json!({ "groups": rows, "next": next, "more": more }))
 }
 
-/// `{"name", "id", "protocols", "members": [names], "grants", "next", "more"}`; `next` continues
-/// the members.
+/// `{"name", "id", "protocols", "addresses", "members": [names], "grants", "next", "more"}`; `next`
+/// continues the members.
 async fn group(
     connection: &mut Connection,
     name: &GroupName,
@@ -293,6 +319,7 @@ async fn group(
         "name": group.name,
         "id": group.id,
         "protocols": group.protocols,
+        "addresses": group.addresses,
         "members": members,
         "grants": grants,
         "next": next,
@@ -369,9 +396,9 @@ async fn grants_shown(
     Ok(rows)
 }
 
-/// `{"factor_rule", "tickets", "protocols", "protocol_access_groups_only", "providers": [{"name",
-/// "scim_active", "idp_freshness_seconds"}], "version"}`; `version` is the newest commit that
-/// touched a rule of the site.
+/// `{"factor_rule", "tickets", "protocols", "protocol_access_groups_only", "inactivity_days" (null
+/// is off), "providers": [{"name", "scim_active", "idp_freshness_seconds"}], "version"}`; `version`
+/// is the newest commit that touched a rule of the site.
 async fn site_shown(connection: &mut Connection) -> Result<Value, AdminError> {
     let site = site::load(connection).await?;
     let mut providers = site::providers(connection, MOST + 1).await?;
@@ -391,6 +418,7 @@ async fn site_shown(connection: &mut Connection) -> Result<Value, AdminError> {
         "tickets": site.tickets,
         "protocols": site.protocols,
         "protocol_access_groups_only": site.groups_only,
+        "inactivity_days": idle::rule(connection).await?,
         "providers": providers,
         "more": more,
         "version": site.version,

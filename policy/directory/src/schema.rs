@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
     step!(2, "folder removals", "0002_folder_removals"),
     step!(3, "nodes", "0003_nodes"),
     step!(4, "passwords", "0004_passwords"),
+    step!(5, "account terms", "0005_account_terms"),
     step!(6, "evidence", "0006_evidence"),
 ];
 

@@ -10,7 +10,7 @@ use crate::db::Connection;
 use portcullis_authn::{AccountFactorRule, StoreError};
 use portcullis_gate::LoadedView;
 use portcullis_model::{
-    AccessView, AccountId, Principal, ProtocolSet, SubjectVersion, ViewGrant, VirtualPath,
+    AccessView, AccountId, Origins, Principal, ProtocolSet, SubjectVersion, ViewGrant, VirtualPath,
 };
 
 use crate::accounts::{self, Account};
@@ -50,6 +50,7 @@ async fn compile(
     within(groups.len(), MOST_OF_ACCOUNT, "groups")?;
     let version = newest(&account, &groups, site);
     let protocols = protocols(&account, &groups, site);
+    let origins = origins(&account, &groups);
     let names: Vec<_> = groups
         .into_iter()
         .map(|group| (group.id, group.name))
@@ -71,6 +72,7 @@ async fn compile(
         .root(account.root_view)
         .role(account.role)
         .protocols(protocols)
+        .origins(origins)
         .version(SubjectVersion(version));
     let builder = grants
         .into_iter()
@@ -121,6 +123,14 @@ pub(crate) fn protocols(account: &Account, groups: &[Group], site: &Site) -> Pro
         .iter()
         .fold(own, |all, group| all.union(group.protocols));
     given.intersection(site.protocols)
+}
+
+/// From where the account may connect: by its own list, or else by those of its groups.
+pub(crate) fn origins(account: &Account, groups: &[Group]) -> Origins {
+    let lists = groups
+        .iter()
+        .filter_map(|group| Some((group.name.clone(), group.addresses.clone()?)));
+    Origins::of(account.addresses.clone(), lists)
 }
 
 /// The fences that can matter: on and above the grants' folders, and below the topmost of them.

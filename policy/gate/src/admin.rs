@@ -3,16 +3,19 @@
 //! Owns the words that the command line, its socket and (later) the web and SCIM share. The
 //! directory carries a change out; the gate announces it. Secrets in here are hashes or sealed.
 
+use std::net::IpAddr;
 use std::time::SystemTime;
 
 use portcullis_authn::StoreError;
 use portcullis_model::{
-    AccessLevel, AccountId, AccountName, Action, GroupName, PlaceKind, Protocol, ProtocolSet,
-    SessionId, SiteRole, VirtualPath,
+    AccessLevel, AccountId, AccountName, Action, AddressList, GroupName, PlaceKind, Protocol,
+    ProtocolSet, SessionId, SiteRole, VirtualPath,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::AuditCheckpoint;
+
+pub use crate::limits::{Limit, UserLimits};
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +106,15 @@ pub enum AdminChange {
         home: Option<VirtualPath>,
         /// At most this many sessions at once.
         max_sessions: Option<u32>,
+        /// When and from where it may be used.
+        #[serde(default)]
+        limits: UserLimits,
+    },
+    /// Disables an account that nobody has used for as long as the site's inactivity rule says; the
+    /// gateway's own act. Refused where that is not so.
+    UserIdle {
+        /// Which.
+        name: AccountName,
     },
     /// Disables an account (the local side, rule P3): raises its `cut_epoch`.
     UserDisable {
@@ -191,14 +203,18 @@ pub enum AdminChange {
         /// The protocols that its members may use.
         protocols: ProtocolSet,
     },
-    /// Changes a group.
+    /// Changes a group; absent fields stay as they are.
     GroupSet {
         /// Which.
         name: GroupName,
         /// All protocols that its members may use.
-        protocols: ProtocolSet,
+        protocols: Option<ProtocolSet>,
+        /// From where members may connect that have no list of their own.
+        #[serde(default)]
+        addresses: Option<Limit<AddressList>>,
     },
     /// Deletes a group: its grants, the AND grants that name it; blocks keep its last members (D6).
+    /// Refused while the group has an address list, so that a deletion never lets anyone in.
     GroupDelete {
         /// Which.
         name: GroupName,
@@ -264,7 +280,7 @@ pub enum AdminChange {
     },
     /// Changes a site setting.
     SiteSet {
-        /// `factor_rule`, `tickets`, `protocols` or `protocol_access_groups_only`.
+        /// `factor_rule`, `tickets`, `protocols`, `protocol_access_groups_only`, `inactivity` ...
         key: String,
         /// Its value as text.
         value: String,
@@ -363,6 +379,9 @@ pub enum AdminQuery {
         kind: PlaceKind,
         /// By which protocol.
         protocol: Protocol,
+        /// From where; not asked where it is absent.
+        #[serde(default)]
+        from: Option<IpAddr>,
     },
     /// Who holds a level at a folder, and by which grant, in the order in which the accounts were
     /// made. An answer may hold no row and still say where to go on.

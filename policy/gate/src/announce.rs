@@ -36,6 +36,8 @@ pub enum CutReason {
     EntryLost,
     /// An administrator ended it.
     Administrator,
+    /// The account may not connect from this address any more.
+    AddressLost,
     /// The account has expired.
     AccountExpired,
     /// A credential on which it rests has expired.

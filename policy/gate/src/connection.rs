@@ -52,6 +52,7 @@ impl EndReason {
             EndReason::Cut(CutReason::ProtocolLost) => "the protocol is not permitted any more",
             EndReason::Cut(CutReason::EntryLost) => "the rules of entry changed",
             EndReason::Cut(CutReason::Administrator) => "ended by an administrator",
+            EndReason::Cut(CutReason::AddressLost) => "the address is not permitted any more",
             EndReason::Cut(CutReason::AccountExpired) => "the account has expired",
             EndReason::Cut(CutReason::CredentialExpired) => "the credential has expired",
             EndReason::Unvouched => "the gateway cannot reach its directory",

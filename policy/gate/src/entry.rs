@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, SecondFactor};
-use portcullis_model::{AccountId, CredentialId, DenyReason, Protocol, decide_entry};
+use portcullis_model::{AccountId, CredentialId, DenyReason, Entering, GroupId, decide_entry};
 
 use crate::announce::CutReason;
 use crate::ends::Ends;
@@ -18,8 +18,8 @@ use crate::live::{Admitted, Live};
 use crate::own::OwnerKey;
 use crate::registry::Registered;
 use crate::{
-    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, Connection, EndReason,
-    LoadedView, SessionSummary,
+    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, Connection,
+    ConnectionInfo, EndReason, LoadedView, SessionSummary,
 };
 
 impl Ports {
@@ -48,15 +48,9 @@ impl Ports {
                 now,
             })
             .await?;
-        self.check_entry(proof, protocol, &loaded, now).await?;
-        let groups = loaded
-            .view
-            .principal()
-            .groups
-            .iter()
-            .map(|(id, _)| *id)
-            .collect();
-        self.registry.set_groups(entry, groups);
+        self.check_entry(proof, &connection.info, &loaded, now)
+            .await?;
+        self.registry.set_groups(entry, groups_of(&loaded));
         // Until now a change of one of the groups did not find this entry.
         if self.applied.load(Ordering::SeqCst) != applied {
             entry.touch();
@@ -86,6 +80,12 @@ impl Ports {
         self.registry
             .activate(entry, summary, standing, ends, most)?;
         live.present().await.map_err(|_| RefusalReason::Cut)?;
+        self.record_start(proof, &live);
+        self.counters.accepted.add(1);
+        Ok(live)
+    }
+
+    fn record_start(&self, proof: &AuthenticatedPrincipal, live: &Live) {
         let mut event = live.session_event(AuditKind::Login, "session.start", AuditOutcome::Done);
         event.detail = Some(format!(
             "{:?}, second factor: {:?}",
@@ -93,8 +93,6 @@ impl Ports {
             proof.second()
         ));
         self.audit.record(event, None);
-        self.counters.accepted.add(1);
-        Ok(live)
     }
 
     async fn ask_admission(
@@ -114,20 +112,21 @@ impl Ports {
     async fn check_entry(
         &self,
         proof: &AuthenticatedPrincipal,
-        protocol: Protocol,
+        info: &ConnectionInfo,
         loaded: &LoadedView,
         now: SystemTime,
     ) -> Result<(), RefusalReason> {
-        decide_entry(&loaded.view, protocol, satisfies(loaded, proof.second())).map_err(
-            |reason| match reason {
+        decide_entry(&loaded.view, entering(info, loaded, proof.second())).map_err(|reason| {
+            match reason {
                 DenyReason::AccountInactive if loaded.has_expired(now) => {
                     RefusalReason::AccountExpired
                 }
                 DenyReason::AccountInactive => RefusalReason::Inactive,
                 DenyReason::ProtocolNotPermitted => RefusalReason::ProtocolNotPermitted,
+                DenyReason::AddressNotPermitted => RefusalReason::AddressNotPermitted,
                 _ => RefusalReason::NoSecondFactor,
-            },
-        )?;
+            }
+        })?;
         let root = loaded.view.root();
         // A root view whose folder is gone never falls back to `/` (rule D3).
         match self.folder_at(root).await {
@@ -214,7 +213,7 @@ impl Ports {
             }
             for (entry, standing) in entries {
                 let lost = match &loaded {
-                    Ok(loaded) => entry_lost(loaded.as_ref(), entry.info.protocol, &standing, now),
+                    Ok(loaded) => entry_lost(loaded.as_ref(), &entry.info, &standing, now),
                     Err(_) => Some(CutReason::EntryLost),
                 };
                 if let Ok(Some(loaded)) = &loaded {
@@ -240,14 +239,14 @@ pub(crate) struct Standing {
 /// Why a session may not go on under this view, if it may not.
 pub(crate) fn entry_lost(
     loaded: Option<&LoadedView>,
-    protocol: Protocol,
+    info: &ConnectionInfo,
     standing: &Standing,
     now: SystemTime,
 ) -> Option<CutReason> {
     let Some(loaded) = loaded else {
         return Some(CutReason::AccountDeleted);
     };
-    match decide_entry(&loaded.view, protocol, satisfies(loaded, standing.second)) {
+    match decide_entry(&loaded.view, entering(info, loaded, standing.second)) {
         Ok(()) if loaded.cut_epoch > standing.cut_epoch => Some(CutReason::EntryLost),
         Ok(()) => None,
         Err(DenyReason::AccountInactive) if loaded.has_expired(now) => {
@@ -255,6 +254,7 @@ pub(crate) fn entry_lost(
         }
         Err(DenyReason::AccountInactive) => Some(CutReason::AccountDisabled),
         Err(DenyReason::ProtocolNotPermitted) => Some(CutReason::ProtocolLost),
+        Err(DenyReason::AddressNotPermitted) => Some(CutReason::AddressLost),
         Err(_) => Some(CutReason::EntryLost),
     }
 }
@@ -263,6 +263,20 @@ impl LoadedView {
     /// Whether the account has expired at `now`.
     fn has_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
+/// The groups whose changes concern a session with this view.
+pub(crate) fn groups_of(loaded: &LoadedView) -> Vec<GroupId> {
+    let groups = &loaded.view.principal().groups;
+    groups.iter().map(|(id, _)| *id).collect()
+}
+
+fn entering(info: &ConnectionInfo, loaded: &LoadedView, second: SecondFactor) -> Entering {
+    Entering {
+        protocol: info.protocol,
+        from: info.peer.ip(),
+        factors_satisfied: satisfies(loaded, second),
     }
 }
 

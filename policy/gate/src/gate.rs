@@ -138,15 +138,17 @@ impl Gate {
         ports.recover_moves().await
     }
 
-    /// Sweeps the outbox, unsettled moves of folders and what has expired every second, and idle
-    /// lists and old partials every hour, until the task that runs it is aborted.
+    /// Sweeps the outbox, unsettled moves of folders and what has expired every second, idle
+    /// accounts every minute, and idle lists and old partials every hour, until the task that runs
+    /// it is aborted.
     pub async fn run(self: Arc<Self>) {
         // Side by side: a disk that hangs must not keep the outbox from ending sessions.
         tokio::join!(
             self.sweep_on(),
             self.ports.sweep_moves(),
             self.ports.end_unvouched(),
-            self.ports.end_expired()
+            self.ports.end_expired(),
+            self.ports.watch_use()
         );
     }
 

@@ -14,7 +14,7 @@ use portcullis_model::{
 };
 
 use crate::announce::CutReason;
-use crate::entry::{Standing, counts_as_second, entry_lost};
+use crate::entry::{Standing, counts_as_second, entry_lost, groups_of};
 use crate::gate::Ports;
 use crate::opened::Opened;
 use crate::own::OwnList;
@@ -161,7 +161,12 @@ impl Live {
     /// Takes a newly loaded view over, or ends the session where it does not admit it any more.
     fn take(&self, loaded: Option<LoadedView>, stamp: u64) -> Result<(), FsError> {
         let now = self.ports.clock.now();
-        let reason = entry_lost(loaded.as_ref(), self.protocol(), &self.standing(), now);
+        let reason = entry_lost(
+            loaded.as_ref(),
+            &self.registered.info,
+            &self.standing(),
+            now,
+        );
         let reason = reason.or_else(|| {
             // Another root view changes what every path means.
             let loaded = loaded.as_ref()?;
@@ -174,13 +179,7 @@ impl Live {
         }
         if let Some(loaded) = loaded {
             self.registered.set_account_end(loaded.expires, now);
-            let groups = loaded
-                .view
-                .principal()
-                .groups
-                .iter()
-                .map(|(id, _)| *id)
-                .collect();
+            let groups = groups_of(&loaded);
             self.ports.registry.set_groups(&self.registered, groups);
             *self.present.write().unwrap_or_else(PoisonError::into_inner) =
                 Arc::new(Present { loaded, stamp });

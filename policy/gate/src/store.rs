@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
-use portcullis_model::{AccessView, AccountId, CredentialId, Protocol, VirtualPath};
+use portcullis_model::{AccessView, AccountId, AccountName, CredentialId, Protocol, VirtualPath};
 
 use crate::FileIdentity;
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
@@ -148,6 +148,17 @@ pub trait PolicyStore: Send + Sync + 'static {
     /// how they stand then.
     async fn others(&self, version: i64) -> Result<Vec<NodeReport>, StoreError> {
         let _ = version;
+        Ok(Vec::new())
+    }
+
+    /// Stores who logged in since the last call, and that the accounts `open` are in use now.
+    async fn note_use(&self, open: &[AccountId]) -> Result<(), StoreError> {
+        let _ = open;
+        Ok(())
+    }
+
+    /// Accounts that the site's inactivity rule disables now; at most 100.
+    async fn idle_accounts(&self) -> Result<Vec<AccountName>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: every path through these functions that is not an explicit allow is a denial.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::explain::{Notes, Silent};
@@ -35,6 +37,9 @@ pub enum DenyReason {
     /// The account may not enter by this protocol.
     #[error("the protocol is not permitted for this account")]
     ProtocolNotPermitted,
+    /// The account may not connect from this address.
+    #[error("the address is not permitted for this account")]
+    AddressNotPermitted,
     /// A second factor is due and was not given.
     #[error("a second factor is due")]
     FactorMissing,
@@ -90,23 +95,39 @@ pub fn decide(view: &AccessView, request: &AccessRequest<'_>) -> Decision {
     evaluate(view, request, &mut Silent)
 }
 
-/// Decides whether the principal may enter by `protocol` at all.
+/// Somebody who wants in.
+#[derive(Debug, Clone, Copy)]
+pub struct Entering {
+    /// By which protocol.
+    pub protocol: Protocol,
+    /// From where.
+    pub from: IpAddr,
+    /// Whether what was proven satisfies the second-factor rules.
+    pub factors_satisfied: bool,
+}
+
+/// Decides whether the principal may enter at all.
 ///
 /// # Errors
 /// The reason why not.
-pub fn decide_entry(
-    view: &AccessView,
-    protocol: Protocol,
-    factors_satisfied: bool,
-) -> Result<(), DenyReason> {
+pub fn decide_entry(view: &AccessView, entering: Entering) -> Result<(), DenyReason> {
+    may_act(view, entering.protocol)?;
+    if !view.origins.permit(entering.from) {
+        return Err(DenyReason::AddressNotPermitted);
+    }
+    if !entering.factors_satisfied {
+        return Err(DenyReason::FactorMissing);
+    }
+    Ok(())
+}
+
+/// Whether the principal may do anything by `protocol`, wherever it is.
+fn may_act(view: &AccessView, protocol: Protocol) -> Result<(), DenyReason> {
     if !view.active {
         return Err(DenyReason::AccountInactive);
     }
     if !view.protocols.contains(protocol) {
         return Err(DenyReason::ProtocolNotPermitted);
-    }
-    if !factors_satisfied {
-        return Err(DenyReason::FactorMissing);
     }
     Ok(())
 }
@@ -116,7 +137,7 @@ pub(crate) fn evaluate<N: Notes>(
     request: &AccessRequest<'_>,
     notes: &mut N,
 ) -> Decision {
-    if let Err(reason) = decide_entry(view, request.protocol, true) {
+    if let Err(reason) = may_act(view, request.protocol) {
         return Decision::Deny(Denial {
             reason,
             visible: false,

@@ -12,6 +12,7 @@ mod holding;
 mod ids;
 mod level;
 mod name;
+mod origins;
 mod path;
 mod protocol;
 mod turn;
@@ -22,12 +23,15 @@ mod tests;
 
 pub use action::{AccessRequest, Action, PlaceKind};
 pub use address::{AddressError, AddressList, AddressRange};
-pub use decide::{AllowedBy, Decision, Denial, DenyReason, decide, decide_entry, is_visible};
+pub use decide::{
+    AllowedBy, Decision, Denial, DenyReason, Entering, decide, decide_entry, is_visible,
+};
 pub use explain::{Explanation, GrantNote, GrantVerdict, explain};
 pub use holding::{Effect, Holding, held_at, holdings};
 pub use ids::{AccountId, BlockId, CredentialId, FenceId, GrantId, GroupId, SessionId};
 pub use level::{AccessLevel, LevelSet, UnknownLevel, render_level_table};
 pub use name::{AccountName, GroupName, NameError};
+pub use origins::Origins;
 pub use path::{FileName, ParentOfRoot, PathError, VirtualPath};
 pub use protocol::{Protocol, ProtocolSet, UnknownProtocol};
 pub use turn::SingleChange;

@@ -9,7 +9,8 @@ use foldhash::quality::RandomState;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AccessLevel, AccountId, AccountName, GrantId, GroupId, GroupName, ProtocolSet, VirtualPath,
+    AccessLevel, AccountId, AccountName, GrantId, GroupId, GroupName, Origins, ProtocolSet,
+    VirtualPath,
 };
 
 /// A user or service identity. Not proof of anything.
@@ -111,6 +112,7 @@ pub struct AccessView {
     pub(crate) active: bool,
     pub(crate) role: SiteRole,
     pub(crate) protocols: ProtocolSet,
+    pub(crate) origins: Origins,
     pub(crate) version: SubjectVersion,
     /// The folder that the principal sees as `/`; always visible to it, as `/` is.
     pub(crate) root: VirtualPath,
@@ -131,6 +133,7 @@ impl AccessView {
             active: true,
             role: SiteRole::None,
             protocols: ProtocolSet::NONE,
+            origins: Origins::Anywhere,
             version: SubjectVersion::default(),
             root: VirtualPath::root(),
             grants: Vec::new(),
@@ -157,6 +160,11 @@ impl AccessView {
     /// The protocols by which the principal may enter.
     pub fn protocols(&self) -> ProtocolSet {
         self.protocols
+    }
+
+    /// From where the principal may connect.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     /// The policy commit on which the view rests.
@@ -207,6 +215,7 @@ impl AccessView {
             active: self.active,
             role: self.role,
             protocols: self.protocols,
+            origins: self.origins.clone(),
             version: self.version,
             root: self.root.clone(),
             grants: self.grants.clone(),
@@ -235,6 +244,7 @@ pub struct AccessViewBuilder {
     active: bool,
     role: SiteRole,
     pub(crate) protocols: ProtocolSet,
+    origins: Origins,
     version: SubjectVersion,
     root: VirtualPath,
     pub(crate) grants: Vec<ViewGrant>,
@@ -261,6 +271,13 @@ impl AccessViewBuilder {
     #[must_use]
     pub fn protocols(mut self, protocols: ProtocolSet) -> Self {
         self.protocols = protocols;
+        self
+    }
+
+    /// From where the principal may connect; from anywhere unless set.
+    #[must_use]
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
         self
     }
 
@@ -326,6 +343,7 @@ impl AccessViewBuilder {
             active: self.active,
             role: self.role,
             protocols: self.protocols,
+            origins: self.origins,
             version: self.version,
             root: self.root,
             grants: self.grants,

@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use portcullis_gate::admin::{Actor, AdminChange, Subject};
+use portcullis_gate::admin::{Actor, AdminChange, Subject, UserLimits};
 use portcullis_model::{AccountName, GroupName, Protocol, ProtocolSet, SiteRole, VirtualPath};
 
 use super::MAX_SESSIONS;
@@ -288,6 +288,7 @@ async fn of_account(
         root_view: None,
         home: None,
         max_sessions: Some(MAX_SESSIONS),
+        limits: UserLimits::default(),
     });
     for joined in account.groups {
         changes.push(AdminChange::MemberAdd {

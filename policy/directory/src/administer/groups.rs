@@ -1,8 +1,8 @@
 //! Changes of groups and memberships (rule D6).
 
 use portcullis_gate::AuditKind;
-use portcullis_gate::admin::AdminError;
-use portcullis_model::{AccountName, GroupName, ProtocolSet};
+use portcullis_gate::admin::{AdminError, Limit};
+use portcullis_model::{AccountName, AddressList, GroupName, ProtocolSet};
 use serde_json::json;
 
 use super::{Done, Making, exists, refused};
@@ -44,13 +44,26 @@ impl Making<'_> {
     pub(super) async fn group_set(
         &mut self,
         name: &GroupName,
-        protocols: ProtocolSet,
+        protocols: Option<ProtocolSet>,
+        addresses: Option<Limit<AddressList>>,
     ) -> Result<Done, AdminError> {
-        let group = self.group(name).await?;
-        groups::set_protocols(&mut self.tx.connection, group.id, protocols).await?;
+        let mut group = self.group(name).await?;
+        let mut said = Vec::new();
+        if let Some(protocols) = protocols {
+            group.protocols = protocols;
+            said.push(shown(protocols));
+        }
+        if let Some(addresses) = addresses {
+            group.addresses = addresses.value();
+            said.push(match &group.addresses {
+                Some(list) => format!("connects from {list}"),
+                None => "connects from anywhere".to_owned(),
+            });
+        }
+        groups::update(&mut self.tx.connection, &group).await?;
         let touched = Touched::groups(vec![group.id]).entry();
         let outcome = json!({ "group": name, "id": group.id });
-        Ok(Done::new(AuditKind::Permission, name, touched, outcome).detail(shown(protocols)))
+        Ok(Done::new(AuditKind::Permission, name, touched, outcome).detail(said.join(", ")))
     }
 
     /// The group's grants and the lists that name it go with it; blocks keep naming its last
@@ -58,6 +71,14 @@ impl Making<'_> {
     /// number from now on.
     pub(super) async fn group_delete(&mut self, name: &GroupName) -> Result<Done, AdminError> {
         let group = self.group(name).await?;
+        if let Some(list) = &group.addresses {
+            return refused(format!(
+                "members of `{name}` connect from {list} only, and could from anywhere without \
+                 the group; `portcullis group set {name} --addresses anywhere` first, if that is \
+                 meant",
+                name = name.as_str()
+            ));
+        }
         let connection = &mut self.tx.connection;
         let members = groups::member_count(connection, group.id, i64::MAX).await?;
         let grants = grants::delete_of_group(connection, group.id).await?;
@@ -107,7 +128,9 @@ impl Making<'_> {
                 account.name, group.name
             ));
         }
-        Ok(membership(&account, &group))
+        let unbound = "the address list of the group does not bind this account any more";
+        let warning = group.addresses.is_some().then_some(unbound);
+        Ok(membership(&account, &group).warn(warning))
     }
 
     async fn group(&mut self, name: &GroupName) -> Result<Group, AdminError> {

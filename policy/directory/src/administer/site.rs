@@ -40,6 +40,9 @@ impl Making<'_> {
     }
 
     pub(super) async fn site_set(&mut self, key: &str, value: &str) -> Result<Done, AdminError> {
+        if key == "inactivity" {
+            return self.set_inactivity(value).await;
+        }
         let connection = &mut self.tx.connection;
         let mut site = site::load(connection).await?;
         match key {
@@ -52,8 +55,8 @@ impl Making<'_> {
             "protocol_access_groups_only" => site.groups_only = on_or_off(key, value)?,
             _ => {
                 return refused(format!(
-                    "`{key}` is no site setting; the settings are factor_rule, tickets, protocols \
-                     and protocol_access_groups_only"
+                    "`{key}` is no site setting; the settings are factor_rule, tickets, protocols, \
+                     protocol_access_groups_only and inactivity"
                 ));
             }
         }

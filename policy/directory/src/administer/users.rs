@@ -83,6 +83,7 @@ impl Making<'_> {
             root_view,
             home,
             max_sessions,
+            limits,
         } = set
         else {
             return refused("this is no change of a user");
@@ -119,6 +120,8 @@ impl Making<'_> {
             account.max_sessions = most;
             said.push(format!("at most {most} sessions"));
         }
+        let (limits, limits_warn) = self.set_limits(&mut account, limits).await?;
+        said.extend(limits);
         accounts::update(&mut self.tx.connection, &account).await?;
         self.kill_tickets(&account).await?;
         let kind = if protocols.is_some() {
@@ -127,7 +130,7 @@ impl Making<'_> {
             AuditKind::Administration
         };
         let done = Done::of(kind, &account, Touched::account(account.id).entry());
-        Ok(done.detail(said.join(", ")).warn(warning))
+        Ok(done.detail(said.join(", ")).warn(warning.or(limits_warn)))
     }
 
     pub(super) async fn user_disable(&mut self, name: &AccountName) -> Result<Done, AdminError> {
@@ -151,6 +154,8 @@ impl Making<'_> {
             ));
         }
         account.local_disabled = false;
+        account.idle_disabled = false;
+        account.last_used = self.now;
         accounts::update(&mut self.tx.connection, &account).await?;
         self.kill_tickets(&account).await?;
         Ok(Done::of(
@@ -203,7 +208,11 @@ impl Making<'_> {
     }
 
     /// Ends everything an account has open, half-done logins included (rules C1, C5).
-    async fn cut_account(&mut self, account: &Account, reason: CutReason) -> Stored<Done> {
+    pub(super) async fn cut_account(
+        &mut self,
+        account: &Account,
+        reason: CutReason,
+    ) -> Stored<Done> {
         accounts::raise_cut_epoch(&mut self.tx.connection, account.id).await?;
         self.kill_tickets(account).await?;
         let target = CutTarget::Account(account.id);

@@ -270,6 +270,7 @@ fn set_rule(user: &str, rule: &str) -> AdminChange {
         root_view: None,
         home: None,
         max_sessions: None,
+        limits: UserLimits::default(),
     }
 }
 

@@ -282,6 +282,7 @@ async fn the_last_active_administrator_stays_unless_the_host_s_owner_acts() {
         root_view: None,
         home: None,
         max_sessions: None,
+        limits: UserLimits::default(),
     };
     for change in [
         disable("root"),
@@ -361,6 +362,7 @@ async fn what_concerns_entry_is_said() {
         root_view: None,
         home: None,
         max_sessions: None,
+        limits: UserLimits::default(),
     };
     let (_, change) = site.done(set(Some(ProtocolSet::NONE))).await;
     assert!(change.entry && change.accounts == [site.id("ana").await]);
@@ -368,7 +370,8 @@ async fn what_concerns_entry_is_said() {
     let (_, change) = site
         .done(AdminChange::GroupSet {
             name: group("eng"),
-            protocols: ProtocolSet::ALL,
+            protocols: Some(ProtocolSet::ALL),
+            addresses: None,
         })
         .await;
     assert!(change.entry && change.accounts.is_empty() && change.groups.len() == 1);

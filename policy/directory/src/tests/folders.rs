@@ -50,6 +50,7 @@ async fn furnished() -> Site {
         root_view: Some(path("/a")),
         home: Some(path("/é")),
         max_sessions: None,
+        limits: UserLimits::default(),
     };
     site.change(set).await;
     site
@@ -199,6 +200,7 @@ async fn a_home_keeps_its_place_when_the_root_view_changes() {
         root_view: Some(path("/")),
         home: None,
         max_sessions: None,
+        limits: UserLimits::default(),
     };
     site.change(set).await;
     assert_eq!(rules(&site, "/é").await, ["home /é"]);

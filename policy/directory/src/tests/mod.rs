@@ -16,6 +16,7 @@ mod credentials;
 mod database;
 mod folders;
 mod journal;
+mod limits;
 mod login;
 mod nodes;
 mod open;
@@ -31,7 +32,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_authn::{Clock, LoginStore as _};
-use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminQuery, Subject};
+use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminQuery, Subject, UserLimits};
 use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, Change, PolicyStore as _};
 use portcullis_model::{
     AccessLevel, AccountId, AccountName, GroupName, Protocol, ProtocolSet, SiteRole, VirtualPath,

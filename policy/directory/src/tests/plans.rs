@@ -3,7 +3,7 @@
 use super::database::anywhere;
 use super::*;
 use crate::db::{self, Sql};
-use crate::{accounts, audit, blocks, credentials, fences, folders, grants, groups};
+use crate::{accounts, audit, blocks, credentials, fences, findings, folders, grants, groups};
 use crate::{report, throttles, tickets};
 
 /// The steps of a statement's plan, none of whose tables is taken for small.
@@ -51,7 +51,7 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
     // rule C3, and the promise of `AccessView`
     let site = Site::new().await;
-    let hot: [Sql; 20] = [
+    let hot: [Sql; 21] = [
         accounts::BY_ID.into(),
         accounts::BY_NAME.into(),
         accounts::PAGE.into(),
@@ -60,6 +60,7 @@ async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
         blocks::OF_ACCOUNT.into(),
         fences::CONCERNING,
         report::CANDIDATES,
+        findings::EXPIRING.into(),
         credentials::PASSWORD.into(),
         credentials::KEYS.into(),
         credentials::TOTP.into(),
@@ -86,4 +87,13 @@ async fn the_planner_s_words_for_a_whole_table_are_known() {
     let site = Site::new().await;
     let plan = plan(&site, "SELECT id FROM accounts WHERE display = $1").await;
     assert_eq!(scans(&plan).len(), 1, "{plan:?}");
+}
+
+#[tokio::test]
+async fn idle_accounts_are_found_by_when_they_were_used() {
+    let site = Site::new().await;
+    let plan = plan(&site, crate::idle::IDLE).await;
+    let by_use = |step: &String| step.contains("accounts_last_used");
+    assert!(plan.iter().any(by_use), "{plan:#?}");
+    assert_eq!(scans(&plan), Vec::<&String>::new(), "{plan:#?}");
 }

@@ -191,6 +191,7 @@ async fn an_answer_is_explained() {
         path: path(folder),
         kind: PlaceKind::File,
         protocol: Protocol::Sftp,
+        from: None,
     };
     let allowed = site.query(ask(Action::Read, "/a/f")).await;
     assert_eq!(allowed["answer"], "allow", "{allowed}");

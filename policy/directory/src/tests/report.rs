@@ -114,6 +114,7 @@ async fn explained(site: &Site, user: &str, folder: &str) -> BTreeSet<i64> {
         path: path(folder),
         kind: PlaceKind::Folder,
         protocol: Protocol::Sftp,
+        from: None,
     };
     let told = site.query(question).await;
     let grants = told["grants"].as_array().unwrap().iter();

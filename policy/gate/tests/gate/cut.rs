@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_authn::RefusalReason;
-use portcullis_gate::admin::AdminChange;
+use portcullis_gate::admin::{AdminChange, UserLimits};
 use portcullis_gate::{Change, Cut, CutReason, CutTarget, EndReason, FsError};
 use portcullis_model::{AccessLevel, Protocol, ProtocolSet};
 
@@ -162,6 +162,7 @@ async fn a_lost_protocol_flag_cuts_at_once() {
             root_view: None,
             home: None,
             max_sessions: None,
+            limits: UserLimits::default(),
         })
         .await;
     assert_eq!(report.sessions_ended, 1);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use portcullis_authn::{Clock as _, RefusalReason, proof_that_ends_for_test};
-use portcullis_gate::admin::AdminChange;
+use portcullis_gate::admin::{AdminChange, UserLimits};
 use portcullis_gate::{AuditKind, CutReason, EndReason, FsError, Session};
 use portcullis_model::AccessLevel;
 
@@ -67,6 +67,7 @@ fn change_of_ana() -> AdminChange {
         root_view: None,
         home: None,
         max_sessions: None,
+        limits: UserLimits::default(),
     }
 }
 

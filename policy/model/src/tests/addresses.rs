@@ -4,7 +4,10 @@ use std::net::IpAddr;
 
 use proptest::prelude::*;
 
-use crate::{AddressError, AddressList, AddressRange};
+use crate::{
+    AccessView, AccountId, AccountName, AddressError, AddressList, AddressRange, DenyReason,
+    Entering, GroupName, Origins, Principal, Protocol, ProtocolSet, SiteRole, decide_entry,
+};
 
 fn range(text: &str) -> AddressRange {
     text.parse().unwrap()
@@ -97,7 +100,81 @@ fn a_list_is_never_empty_nor_long() {
     assert!(serde_json::from_str::<AddressList>(r#"["10.0.0.1/8"]"#).is_err());
 }
 
+fn list(text: &str) -> AddressList {
+    text.parse().unwrap()
+}
+
+fn of_group(name: &str, text: &str) -> (GroupName, AddressList) {
+    (GroupName::parse(name).unwrap(), list(text))
+}
+
+#[test]
+fn an_account_s_own_list_decides_alone_and_those_of_groups_together() {
+    let office = || of_group("office", "192.0.2.0/24");
+    let partners = || of_group("partners", "198.51.100.0/24,2001:db8::/32");
+    let anywhere = Origins::of(None, []);
+    let own = Origins::of(Some(list("10.0.0.0/8")), [office(), partners()]);
+    let one = Origins::of(None, [office()]);
+    let both = Origins::of(None, [office(), partners()]);
+    for (address, expected) in [
+        ("192.0.2.7", [true, false, true, true]),
+        ("::ffff:192.0.2.7", [true, false, true, true]),
+        ("198.51.100.7", [true, false, false, true]),
+        ("2001:db8::7", [true, false, false, true]),
+        ("10.1.2.3", [true, true, false, false]),
+        ("::ffff:10.1.2.3", [true, true, false, false]),
+        ("203.0.113.7", [true, false, false, false]),
+        ("::1", [true, false, false, false]),
+    ] {
+        let address = address.parse().unwrap();
+        let found = [&anywhere, &own, &one, &both].map(|origins| origins.permit(address));
+        assert_eq!(found, expected, "{address}");
+    }
+}
+
+// rule C3: the address rule is part of entry, and binds administrators too.
+#[test]
+fn nobody_enters_from_where_no_list_permits() {
+    let principal = Principal {
+        id: AccountId(1),
+        name: AccountName::parse("ana").unwrap(),
+        groups: Vec::new(),
+    };
+    let view = AccessView::builder(principal)
+        .protocols(ProtocolSet::ALL)
+        .role(SiteRole::Administrator)
+        .origins(Origins::of(None, [of_group("office", "192.0.2.0/24")]))
+        .build();
+    let enter = |from: &str| {
+        let entering = Entering {
+            protocol: Protocol::Sftp,
+            from: from.parse().unwrap(),
+            factors_satisfied: true,
+        };
+        decide_entry(&view, entering)
+    };
+    assert_eq!(enter("192.0.2.7"), Ok(()));
+    assert_eq!(enter("192.0.3.7"), Err(DenyReason::AddressNotPermitted));
+    assert_eq!(enter("127.0.0.1"), Err(DenyReason::AddressNotPermitted));
+}
+
 proptest! {
+    /// Another list of a group never refuses what was permitted by one; the first of all does.
+    #[test]
+    fn lists_of_groups_only_add_to_each_other(bits: u32, first in 0u8..=32, other in 0u8..=32) {
+        let range = |address: u32, prefix: u8| {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            format!("{}/{prefix}", std::net::Ipv4Addr::from_bits(address & mask))
+        };
+        let address = IpAddr::from(std::net::Ipv4Addr::from_bits(bits));
+        let one = of_group("one", &range(bits, first));
+        let two = of_group("two", &range(!bits, other));
+        prop_assert!(Origins::of(None, [one.clone()]).permit(address));
+        prop_assert!(Origins::of(None, [one, two.clone()]).permit(address));
+        let alone = Origins::of(None, [two]).permit(address);
+        prop_assert_eq!(alone, other == 0);
+    }
+
     /// A range is printed as it is read, in text and in JSON; its list holds what bitwise
     /// comparison says.
     #[test]

@@ -22,8 +22,11 @@ fn entry_needs_activity_protocol_and_factors() {
     let entry = |active, protocols, factors| {
         decide_entry(
             &view(active, protocols, SiteRole::Administrator),
-            Protocol::Sftp,
-            factors,
+            Entering {
+                protocol: Protocol::Sftp,
+                from: [192, 0, 2, 7].into(),
+                factors_satisfied: factors,
+            },
         )
     };
     assert_eq!(entry(true, sftp, true), Ok(()));

@@ -1,0 +1,10 @@
+ALTER TABLE site DROP COLUMN inactivity;
+ALTER TABLE groups DROP COLUMN addresses;
+DROP INDEX accounts_expires;
+DROP INDEX accounts_idle_disabled;
+DROP INDEX accounts_last_used;
+ALTER TABLE accounts DROP COLUMN addresses;
+ALTER TABLE accounts DROP COLUMN idle_disabled;
+ALTER TABLE accounts DROP COLUMN idle_exempt;
+ALTER TABLE accounts DROP COLUMN last_used;
+ALTER TABLE accounts DROP COLUMN last_login;
