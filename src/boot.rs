@@ -7,6 +7,7 @@
 mod descriptors;
 mod gateway;
 mod hostkeys;
+mod moved;
 mod no_storage;
 mod offline;
 
@@ -23,6 +24,7 @@ use crate::data::DataFolder;
 use crate::failure::{Context as _, Failure};
 
 pub use gateway::Gateway;
+pub use moved::{AFTER_THE_MOVE, move_to_server, refuse_unlike_sqlite};
 pub use offline::Offline;
 
 /// The settings' file.

@@ -12,6 +12,7 @@ mod demo;
 mod group;
 mod invite;
 mod link;
+mod migrate;
 mod policy;
 mod present;
 mod report;
@@ -125,6 +126,9 @@ enum Command {
     /// The audit: list, export, checkpoint, verify
     #[command(subcommand)]
     Audit(audit::Command),
+    /// From SQLite to PostgreSQL
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Rights: evaluate fixtures, print the level table, explain answers
     #[command(subcommand)]
     Policy(policy::Command),
@@ -239,6 +243,7 @@ impl Command {
             Command::Site(command) => command.run(cli).await,
             Command::Session(command) => command.run(cli).await,
             Command::Audit(command) => command.run(cli).await,
+            Command::Migrate(command) => command.run(cli).await,
             Command::Policy(command) => command.run(cli).await,
             Command::Report(command) => command.run(cli).await,
         }

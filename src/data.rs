@@ -226,6 +226,17 @@ impl DataFolder {
         }
     }
 
+    /// Gives a file another name, under which none may be yet.
+    ///
+    /// # Errors
+    /// There is no such file, or one of that name.
+    pub fn rename(&self, name: &str, to: &str) -> Result<(), Failure> {
+        let flags = rustix::fs::RenameFlags::NOREPLACE;
+        rustix::fs::renameat_with(&self.handle, name, &self.handle, to, flags)
+            .and_then(|()| rustix::fs::fsync(&self.handle))
+            .context(format_args!("cannot rename {name} to {to}"))
+    }
+
     /// What root makes in someone's data folder belongs to that someone, or the gateway could not
     /// open it later.
     fn give_to_owner(&self, file: &OwnedFd) -> Result<(), Failure> {

@@ -30,5 +30,6 @@ mod harness;
 mod killed;
 mod login;
 mod metrics;
+mod migrate;
 mod pressure;
 mod transport;

@@ -7,6 +7,7 @@ use portcullis_directory::{Database, Directory, DirectoryConfig, NodeName};
 use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore as _, CutReport, Gate, GateConfig, Storage, SystemClock};
 
+use super::moved::MOVED;
 use super::no_storage::NoStorage;
 use super::{DATABASE, NODE, audit_key, durability, open_storage};
 use super::{read_config, read_database, site_key};
@@ -143,10 +144,15 @@ fn node(folder: &DataFolder, database: &Database) -> Result<NodeName, Failure> {
     if *database == Database::Embedded {
         return match stored {
             None => Ok(NodeName::default()),
+            Some(_) if folder.has(MOVED) => Err(Failure::new(format!(
+                "the directory of {} was moved to PostgreSQL. {}",
+                folder.path().display(),
+                super::AFTER_THE_MOVE
+            ))),
             Some(_) => Err(Failure::new(format!(
                 "the gateway of {} keeps its directory in PostgreSQL, and its portcullis.toml does \
                  not say where; set `database` in `[directory]`, or remove the file `{NODE}` to \
-                 begin with an empty embedded one",
+                 go on with {DATABASE}, or an empty one: it knows nothing of what was changed since",
                 folder.path().display()
             ))),
         };
@@ -159,8 +165,13 @@ fn node(folder: &DataFolder, database: &Database) -> Result<NodeName, Failure> {
             key
         }
     };
+    Ok(node_name(folder, key))
+}
+
+/// A node with this key, named for people after its host and its data folder.
+pub(super) fn node_name(folder: &DataFolder, key: String) -> NodeName {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
     let label = format!("{host}:{}", folder.path().display());
-    Ok(NodeName { key, label })
+    NodeName { key, label }
 }

@@ -78,6 +78,13 @@ fn address(data: &Path) -> Option<String> {
     ))
 }
 
+/// The address of a new, empty schema for a data folder, where the tests have a server.
+pub fn empty(data: &Path) -> Option<String> {
+    let address = address(data)?;
+    make_schema(data);
+    Some(address)
+}
+
 fn make_schema(data: &Path) {
     let made = Command::new(which("psql"))
         .args(["--quiet", "--dbname", &server().unwrap(), "--command"])

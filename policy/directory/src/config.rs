@@ -150,6 +150,9 @@ pub enum DirectoryError {
          a backup"
     )]
     OtherKey,
+    /// The directory was not copied to another database; why.
+    #[error("{0}")]
+    Copy(String),
     /// The database reported an error.
     #[error(transparent)]
     Store(#[from] StoreError),

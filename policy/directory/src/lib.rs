@@ -51,6 +51,7 @@ mod subjects;
 mod throttles;
 mod tickets;
 mod times;
+mod transfer;
 mod views;
 mod writer;
 
@@ -59,3 +60,4 @@ mod tests;
 
 pub use config::{Database, DirectoryConfig, DirectoryError, NodeName};
 pub use open::Directory;
+pub use transfer::{Copied, Transfer, copy_to_server};

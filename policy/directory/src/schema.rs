@@ -3,8 +3,8 @@
 //! Owns the order of migrations. They are embedded as text and not by sqlx's macro, which would
 //! bring its query macros into the build.
 
-use sqlx::SqlSafeStr;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{PgConnection, SqlSafeStr};
 
 use crate::DirectoryError;
 use crate::db::{Connection, Either};
@@ -81,4 +81,11 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<(), Directory
             .during("bringing the schema up to date")
             .map_err(Into::into),
     }
+}
+
+/// Makes the newest schema on a server, in the transaction that the connection is in.
+pub(crate) async fn create(connection: &mut PgConnection) -> Result<(), DirectoryError> {
+    let migrator = migrator(false);
+    let made = migrator.run_direct(None, connection, false).await;
+    made.during("making the schema").map_err(Into::into)
 }

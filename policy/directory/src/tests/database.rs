@@ -15,18 +15,30 @@ use crate::{DirectoryConfig, schema};
 
 /// The settings for a folder's directory.
 pub(crate) async fn config(folder: &Path) -> DirectoryConfig {
+    server_config(folder)
+        .await
+        .unwrap_or_else(|| embedded(folder))
+}
+
+/// The settings for SQLite, wherever the tests run.
+pub(crate) fn embedded(folder: &Path) -> DirectoryConfig {
     let mut config = DirectoryConfig::new(folder.join("portcullis.db"));
     config.min_free_bytes = 0;
     config.signing = Some(signing(7));
-    if let Some(address) = address() {
-        let schema = schema_of(folder);
-        let mut connection = server(&address).await;
-        let make = format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
-        db::batch(anywhere(make), &mut connection).await.unwrap();
-        let mark = if address.contains('?') { '&' } else { '?' };
-        config.database = Database::Server(format!("{address}{mark}options[search_path]={schema}"));
-    }
     config
+}
+
+/// The settings for a schema of a server, where the tests run on one.
+pub(crate) async fn server_config(folder: &Path) -> Option<DirectoryConfig> {
+    let address = address()?;
+    let mut config = embedded(folder);
+    let schema = schema_of(folder);
+    let mut connection = server(&address).await;
+    let make = format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"");
+    db::batch(anywhere(make), &mut connection).await.unwrap();
+    let mark = if address.contains('?') { '&' } else { '?' };
+    config.database = Database::Server(format!("{address}{mark}options[search_path]={schema}"));
+    Some(config)
 }
 
 /// A node's key for signing.

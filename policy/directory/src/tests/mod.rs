@@ -26,6 +26,7 @@ mod query;
 mod report;
 mod retention;
 mod signed;
+mod transfer;
 
 use std::sync::Arc;
 use std::sync::Mutex;
