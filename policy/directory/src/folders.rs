@@ -70,9 +70,10 @@ pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, St
     let at = millis(tx.clock.now());
     let folder = what.folder;
     db::query_scalar(
-        "INSERT INTO folder_moves (from_folder, to_folder, volume, number, born, at) \
-         VALUES ($1, $2, $3, $4, $5, $6) RETURNING id",
+        "INSERT INTO folder_moves (node, from_folder, to_folder, volume, number, born, at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
     )
+    .bind(tx.node)
     .bind(what.from.as_str())
     .bind(what.to.as_ref().map(VirtualPath::as_str))
     .bind(folder.map(|it| it.volume.cast_signed()))
@@ -84,14 +85,17 @@ pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, St
     .during("journalling a folder's move")
 }
 
-/// Moves that were never ended, oldest first.
+/// Moves of this node that were never ended, oldest first; of any, where no other shares the
+/// directory.
 pub(crate) async fn unfinished(
     connection: &mut Connection,
+    node: Option<i64>,
 ) -> Result<Vec<(i64, FolderMove)>, StoreError> {
     let rows: Vec<Journalled> = db::query_as(
         "SELECT id, from_folder, to_folder, volume, number, born FROM folder_moves \
-         ORDER BY id LIMIT $1",
+         WHERE node = $1 OR $1 = 0 ORDER BY id LIMIT $2",
     )
+    .bind(node.unwrap_or(0))
     .bind(MOST_MOVES)
     .fetch_all(connection)
     .await

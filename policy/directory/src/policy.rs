@@ -60,7 +60,7 @@ impl PolicyStore for Directory {
 
     async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
         let mut snapshot = self.snapshot().await?;
-        folders::unfinished(&mut snapshot).await
+        folders::unfinished(&mut snapshot, self.nodes.as_ref().map(|nodes| nodes.node)).await
     }
 
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {

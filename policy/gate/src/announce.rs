@@ -3,10 +3,9 @@
 //! INVARIANT: a committed change is told to the session registry. A writer returns [`Unannounced`],
 //! which holds the result and lets go of it only inside the gate.
 
-use std::time::Instant;
-
 use portcullis_model::{AccountId, CredentialId, GroupId, SessionId};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// Which sessions a change ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

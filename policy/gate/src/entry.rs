@@ -3,7 +3,7 @@
 //! INVARIANT: a session exists only where the directory admitted its proof and `decide_entry`
 //! allowed it, and one that would not be admitted any more is ended.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -196,8 +196,8 @@ impl Ports {
     /// Decides entry again at once for sessions that a change touched; asks the directory once for
     /// each account, however many sessions it has. Those about which it cannot be asked end.
     pub(crate) async fn decide_entries(&self, touched: &[Arc<Registered>]) -> u64 {
-        let mut by_account: HashMap<(AccountId, bool), Vec<(&Registered, Standing)>> =
-            HashMap::new();
+        let mut by_account: BTreeMap<(AccountId, bool), Vec<(&Registered, Standing)>> =
+            BTreeMap::new();
         for entry in touched {
             if let Some(standing) = entry.standing() {
                 let key = (standing.account, counts_as_second(standing.second));

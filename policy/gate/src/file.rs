@@ -122,7 +122,7 @@ impl AuthorizedFile {
         options: OpenOptions,
     ) -> Result<Self, FsError> {
         let opened = live.count_open()?;
-        live.room_for_changes().await?;
+        live.room_to_stage(&site).await?;
         let staged = live
             .ports
             .storage
@@ -361,8 +361,8 @@ impl AuthorizedFile {
 
     async fn stage(&self, from: StageFrom) -> Result<Arc<Writer>, FsError> {
         let live = &self.live;
-        live.room_for_changes().await?;
         let site = &self.opened_for.site;
+        live.room_to_stage(site).await?;
         let staged = live
             .ports
             .storage
@@ -388,11 +388,9 @@ impl AuthorizedFile {
         intent.stored().await?;
         self.refresh().await?;
         self.may_write()?;
-        let file = live
-            .ports
-            .storage
-            .open_modify(live.permit::<p::Modify>(site))
-            .await?;
+        live.settled(site)?;
+        let permit = live.permit::<p::Modify>(site);
+        let file = live.ports.storage.open_modify(permit).await?;
         if let Purpose::Over { identity, .. } = purpose
             && file.metadata().await?.identity != *identity
         {
@@ -527,9 +525,10 @@ impl AuthorizedFile {
         intent.stored().await?;
         // A right can be revoked while the bytes are made durable: then all is decided once more.
         for _ in 0..PUBLISH_TRIES {
-            let present = self.live.present().await?;
+            let (live, present) = (&self.live, self.live.present().await?);
             self.decide(&present);
             self.may_write()?;
+            live.settled(&self.target().site)?;
             match self.publish_at(&present, staged).await {
                 Err(StorageError::Revoked) => {}
                 result => return Ok(result?),

@@ -112,7 +112,7 @@ impl AuthorizedFs {
             self.may_take_rules(present, to).await?;
         } else {
             self.live
-                .check(present, Action::Delete, from, PlaceKind::Folder, false)?;
+                .check_on_the_way(present, Action::Delete, from, PlaceKind::Folder, false)?;
         }
         self.may_take_rules(present, from).await
     }
@@ -128,9 +128,9 @@ impl AuthorizedFs {
             return Err(FsError::PermissionDenied);
         }
         self.live
-            .check(present, Action::Rename, from, PlaceKind::Folder, false)?;
+            .check_on_the_way(present, Action::Rename, from, PlaceKind::Folder, false)?;
         self.live
-            .check(present, Action::MakeDir, to, PlaceKind::NewFolder, false)?;
+            .check_on_the_way(present, Action::MakeDir, to, PlaceKind::NewFolder, false)?;
         if to.is_in(from) {
             return Err(FsError::IntoItself);
         }
@@ -175,7 +175,7 @@ impl AuthorizedFs {
         let live = &self.live;
         // A refusal must not tell of places that the principal may not know: it reads as one about
         // the folder that was to be moved, which is visible.
-        live.check(
+        live.check_on_the_way(
             present,
             Action::Rename,
             &folder.join(&any)?,
@@ -183,7 +183,7 @@ impl AuthorizedFs {
             false,
         )
         .and_then(|()| {
-            live.check(
+            live.check_on_the_way(
                 present,
                 Action::Create,
                 &target.join(&any)?,
@@ -215,7 +215,7 @@ impl AuthorizedFs {
         }
         for rule in &rules {
             let kind = PlaceKind::Folder;
-            live.check(present, Action::ManageAccess, &rule.folder, kind, false)
+            live.check_on_the_way(present, Action::ManageAccess, &rule.folder, kind, false)
                 .map_err(|_| FsError::PermissionDenied)?;
         }
         Ok(())

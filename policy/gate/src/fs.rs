@@ -103,9 +103,7 @@ impl AuthorizedFs {
         path: &VirtualPath,
     ) -> Result<VirtualPath, FsError> {
         let site = path.within(present.view().root())?;
-        if self.live.ports.moving.covers(&site) {
-            return Err(FsError::Unavailable);
-        }
+        self.live.settled(&site)?;
         Ok(site)
     }
 
@@ -475,6 +473,9 @@ impl AuthorizedFs {
         let own = own_file && from.parent_str() == to.parent_str();
         live.check(present, Action::Rename, from, PlaceKind::File, own)
             .map_err(|error| {
+                if error == FsError::Unavailable {
+                    return error;
+                }
                 let seen = live.ask(present, Action::Stat, from, PlaceKind::File, own_file);
                 if seen.is_allow() {
                     FsError::PermissionDenied

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
+use portcullis_model::VirtualPath;
 
 use crate::live::Live;
 use crate::{AuditEvent, AuditOutcome, AuditStore, FsError, IntentId};
@@ -74,6 +75,12 @@ impl Live {
             tracing::debug!(%error, "an upload is refused");
             FsError::AuditUnavailable
         })
+    }
+
+    /// Whether bytes may be staged for a place.
+    pub(crate) async fn room_to_stage(&self, site: &VirtualPath) -> Result<(), FsError> {
+        self.room_for_changes().await?;
+        self.settled(site)
     }
 
     /// Stores an intent, then runs the change, then records its outcome. The change decides again

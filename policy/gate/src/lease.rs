@@ -6,7 +6,9 @@
 //! never vouched for longer than one lease.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Vouched for until a moment that each reading moves on.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl Lease {
         }
         while self.holds() {
             let until = Duration::from_micros(self.until.load(Ordering::Acquire));
-            tokio::time::sleep_until((self.origin + until).into()).await;
+            tokio::time::sleep_until(self.origin + until).await;
         }
     }
 }

@@ -65,9 +65,6 @@ impl AuthorizedListing {
     pub async fn next(&mut self, limit: usize) -> Result<Vec<Entry>, FsError> {
         loop {
             let present = self.live.present().await?;
-            if self.live.ports.moving.covers(&self.folder) {
-                return Err(FsError::Unavailable);
-            }
             self.live.check(
                 &present,
                 Action::List,

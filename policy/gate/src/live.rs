@@ -187,9 +187,32 @@ impl Live {
         Ok(())
     }
 
+    /// Refuses while a folder at or above the place is on its way: its rules do not stand yet where
+    /// the folder does (rule D1).
+    pub(crate) fn settled(&self, site: &VirtualPath) -> Result<(), FsError> {
+        if self.ports.moving.covers(site) {
+            return Err(FsError::Unavailable);
+        }
+        Ok(())
+    }
+
+    /// Decides about a place whose folder is not on its way, right before it is used: a folder can
+    /// set out while storage is asked what stands there.
+    pub(crate) fn check(
+        &self,
+        present: &Present,
+        action: Action,
+        path: &VirtualPath,
+        kind: PlaceKind,
+        own: bool,
+    ) -> Result<(), FsError> {
+        self.settled(path)?;
+        self.check_on_the_way(present, action, path, kind, own)
+    }
+
     /// Decides, and turns a denial into what the client may hear. Denials are audited, except of
     /// `Stat`, which clients ask about everything.
-    pub(crate) fn check(
+    pub(crate) fn check_on_the_way(
         &self,
         present: &Present,
         action: Action,
@@ -245,8 +268,9 @@ impl Live {
     /// Consent to publish, for as long as the session lives and its view is the one that decided.
     pub(crate) fn permit_while<A>(&self, present: &Present, path: &VirtualPath) -> Permit<A> {
         let (registered, stamp) = (self.registered.clone(), present.stamp());
+        let (moving, site) = (self.ports.moving.clone(), path.clone());
         self.permit(path).while_alive(Arc::new(move || {
-            !registered.is_ended() && registered.stamp() == stamp
+            !registered.is_ended() && registered.stamp() == stamp && !moving.covers(&site)
         }))
     }
 

@@ -87,6 +87,16 @@ impl Moving {
         all.iter().filter_map(left).collect()
     }
 
+    /// Closes the places of a journalled move of which nobody here knows, for the sweep to end it.
+    fn adopt(&self, row: i64, what: FolderMove) {
+        let mut all = self.write();
+        let known = all.iter().any(|closed| closed.what.meets(&what));
+        if !known && all.len() < MOST {
+            let left = Some(row);
+            all.push(Closed { what, left });
+        }
+    }
+
     /// No two moves begin at the same place: it names the move.
     fn open(&self, what: &FolderMove) {
         self.write().retain(|closed| closed.what.from != what.from);
@@ -172,17 +182,24 @@ impl Ports {
         round.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             round.tick().await;
-            for (row, what) in self.moving.left() {
-                match self.end_move(row, &what, false).await {
-                    Ok(done) => {
-                        tracing::info!(?what, done, "a folder's rules are settled at last");
-                        self.moving.open(&what);
-                    }
-                    // One failure a round is enough to know that it is too early.
-                    Err(_) => break,
-                }
+            // One failure a round is enough to know that it is too early.
+            if let Err(error) = self.settle_moves().await {
+                tracing::debug!(%error, "moves of folders wait for the next round");
             }
         }
+    }
+
+    async fn settle_moves(self: &Arc<Self>) -> Result<(), StoreError> {
+        // A row may have been written though whoever wrote it was told of a failure.
+        for (row, what) in self.policy.unfinished_folder_moves().await? {
+            self.moving.adopt(row, what);
+        }
+        for (row, what) in self.moving.left() {
+            let done = self.end_move(row, &what, false).await?;
+            tracing::info!(?what, done, "a folder's rules are settled at last");
+            self.moving.open(&what);
+        }
+        Ok(())
     }
 
     /// Answers whether the folder went.

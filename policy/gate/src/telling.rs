@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use portcullis_model::AccountName;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::admin::{AdminChange, AdminError, AdminOutcome};
 use crate::announce::{Change, CutReason, CutTarget};

@@ -16,5 +16,6 @@ mod files;
 mod folders;
 mod moves;
 mod opened;
+mod simulation;
 mod support;
 mod unfinished;

@@ -276,3 +276,20 @@ async fn no_place_takes_part_in_two_moves() {
     assert_eq!(removing.await.unwrap(), Ok(()));
     fs.rename(&path("/a/b"), &path("/x"), false).await.unwrap();
 }
+
+// rule D1: whoever journalled a move can be told of a failure though the row was written.
+#[tokio::test(start_paused = true)]
+async fn a_row_of_which_nobody_heard_is_settled_while_the_gateway_runs() {
+    let site = filled(&ADMIN).await;
+    let session = site.login(ANA).await;
+    let what = journalled(
+        "/gone",
+        Some("/a"),
+        Some(identity(&session.fs(), "/a").await),
+    );
+    let runner = tokio::spawn(site.gate.clone().run());
+    site.policy.moves.lock().unwrap().push((what, None));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(site.policy.moves.lock().unwrap()[0].1, Some(true));
+    runner.abort();
+}
