@@ -32,4 +32,5 @@ mod login;
 mod metrics;
 mod migrate;
 mod pressure;
+mod scale;
 mod transport;

@@ -26,14 +26,19 @@ pub enum Command {
     #[command(after_help = "Example:
   portcullis group list")]
     List(Page),
-    /// Show a group and its members
+    /// Show a group and its members, in the order in which the accounts were made
     #[command(after_help = "Example:
   portcullis group show finance")]
     Show {
         /// Its name
         name: GroupName,
-        #[command(flatten)]
-        page: Page,
+        /// Only members after this number, which `next` of the page before told
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<i64>,
+        /// At most this many
+        #[arg(long, default_value_t = 1000,
+            value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
     },
     /// Change what a group opens, and from where; sessions that it does not allow any more end
     #[command(after_help = SET_HELP)]
@@ -124,13 +129,9 @@ impl Command {
                 });
                 Ok(())
             }
-            Command::Show { name, page } => {
+            Command::Show { name, after, limit } => {
                 let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-                let query = AdminQuery::Group {
-                    name,
-                    after: page.after,
-                    limit: page.limit,
-                };
+                let query = AdminQuery::Group { name, after, limit };
                 let answer = link.query(query).await?;
                 cli.show(&answer, present::fields);
                 Ok(())

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::which;
 
@@ -100,4 +101,26 @@ fn schema(data: &Path) -> String {
     let name = data.parent().unwrap().file_name().unwrap();
     let name = name.to_string_lossy();
     name.bytes().map(|byte| format!("t{byte:x}")).collect()
+}
+
+/// Whether the tests run over PostgreSQL.
+pub fn on_a_server() -> bool {
+    server().is_some()
+}
+
+/// Runs statements in the directory of a data folder whose gateway does not run.
+pub fn execute(data: &Path, sql: &str) {
+    let mut command = if let Some(server) = server() {
+        let mut psql = Command::new(which("psql"));
+        psql.args(["--quiet", "--set=ON_ERROR_STOP=1", "--dbname", &server])
+            .env("PGOPTIONS", format!("-c search_path={}", schema(data)));
+        psql
+    } else {
+        let mut python = Command::new(which("python3"));
+        let run =
+            "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.stdin.read())";
+        python.args(["-c", run]).arg(data.join("portcullis.db"));
+        python
+    };
+    super::run(&mut command, sql.as_bytes(), Duration::from_secs(900)).must();
 }

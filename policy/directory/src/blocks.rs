@@ -7,7 +7,7 @@
 use portcullis_authn::StoreError;
 use portcullis_model::{AccountId, GroupId, VirtualPath};
 
-use crate::db::{self, Connection, Output, Row};
+use crate::db::{self, Connection, Output, Row, Sql};
 use crate::error::During;
 use crate::statement::{paths, rows_below};
 use crate::subjects::{self, Named};
@@ -37,8 +37,8 @@ impl Output for Stored {
 }
 
 /// The folders of the blocks that name an account ($1).
-pub(crate) const OF_ACCOUNT: &str = "\
-     SELECT b.folder FROM blocks b WHERE b.account = $1 \
+pub(crate) const OF_ACCOUNT: Sql = Sql::either(
+    "SELECT b.folder FROM blocks b WHERE b.account = $1 \
      UNION \
      SELECT b.folder FROM memberships m JOIN blocks b ON b.group_id = m.group_id \
       WHERE m.account = $1 \
@@ -52,7 +52,27 @@ pub(crate) const OF_ACCOUNT: &str = "\
      UNION \
      SELECT b.folder FROM block_members m JOIN blocks b ON b.id = m.block_id \
       WHERE m.account = $1 \
-     LIMIT $2";
+     LIMIT $2",
+    // OFFSET 0 as in `grants::OF_ACCOUNT`.
+    "SELECT b.folder FROM blocks b WHERE b.account = $1 \
+     UNION \
+     SELECT b.folder FROM memberships m \
+       CROSS JOIN LATERAL (SELECT folder FROM blocks WHERE group_id = m.group_id OFFSET 0) b \
+      WHERE m.account = $1 \
+     UNION \
+     SELECT b.folder FROM memberships m \
+       CROSS JOIN LATERAL (SELECT block_id FROM block_groups \
+                            WHERE group_id = m.group_id OFFSET 0) l \
+       CROSS JOIN LATERAL (SELECT id, folder FROM blocks WHERE id = l.block_id OFFSET 0) b \
+      WHERE m.account = $1 AND NOT EXISTS (\
+         SELECT 1 FROM block_groups o WHERE o.block_id = b.id AND NOT EXISTS (\
+           SELECT 1 FROM memberships n WHERE n.account = $1 AND n.group_id = o.group_id)) \
+     UNION \
+     SELECT b.folder FROM block_members m \
+       CROSS JOIN LATERAL (SELECT folder FROM blocks WHERE id = m.block_id OFFSET 0) b \
+      WHERE m.account = $1 \
+     LIMIT $2",
+);
 
 /// The folders of the blocks that name an account, at most `limit`.
 pub(crate) async fn of_account(

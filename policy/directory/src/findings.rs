@@ -131,17 +131,19 @@ async fn administrators(connection: &mut Connection, now: i64) -> Result<i64, St
     accounts::other_active_administrators(connection, nobody, now).await
 }
 
+/// The accounts with one kind of exception; the second condition is the index's.
+pub(crate) const EXCEPTIONS: &str = "SELECT name FROM accounts \
+     WHERE factor_rule = $1 AND factor_rule <> 'site' ORDER BY name_normal LIMIT $2";
+
 /// The accounts that are excepted from the site's second-factor rule in this way (rule F1).
 async fn with_rule(
     connection: &mut Connection,
     rule: AccountFactorRule,
 ) -> Result<Vec<String>, StoreError> {
-    db::query_scalar(
-        "SELECT name FROM accounts WHERE factor_rule = $1 ORDER BY name_normal LIMIT $2",
-    )
-    .bind(accounts::factor_rule_text(rule))
-    .bind(MOST + 1)
-    .fetch_all(connection)
-    .await
-    .during("listing exceptions from the second-factor rule")
+    db::query_scalar(EXCEPTIONS)
+        .bind(accounts::factor_rule_text(rule))
+        .bind(MOST + 1)
+        .fetch_all(connection)
+        .await
+        .during("listing exceptions from the second-factor rule")
 }

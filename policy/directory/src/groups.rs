@@ -2,7 +2,7 @@
 //!
 //! Owns the `groups` and `memberships` tables.
 
-use crate::db::{self, Connection};
+use crate::db::{self, Connection, Sql};
 use portcullis_authn::StoreError;
 use portcullis_model::{AccountId, AddressList, GroupId, GroupName, ProtocolSet};
 
@@ -36,8 +36,15 @@ fn read((id, name, protocols, addresses, version): Fields) -> Result<Group, Stor
 }
 
 /// The groups of one account.
-pub(crate) const OF_ACCOUNT: &str = "SELECT g.id, g.name, g.protocols, g.addresses, g.version \
-     FROM memberships m JOIN groups g ON g.id = m.group_id WHERE m.account = $1 LIMIT $2";
+pub(crate) const OF_ACCOUNT: Sql = Sql::either(
+    "SELECT g.id, g.name, g.protocols, g.addresses, g.version \
+     FROM memberships m JOIN groups g ON g.id = m.group_id WHERE m.account = $1 LIMIT $2",
+    // OFFSET 0 as in `grants::OF_ACCOUNT`.
+    "SELECT g.id, g.name, g.protocols, g.addresses, g.version FROM memberships m \
+       CROSS JOIN LATERAL (SELECT id, name, protocols, addresses, version FROM groups \
+                            WHERE id = m.group_id OFFSET 0) g \
+     WHERE m.account = $1 LIMIT $2",
+);
 
 /// The groups of an account, at most `limit`.
 pub(crate) async fn of_account(
@@ -86,23 +93,25 @@ pub(crate) async fn page(
     rows.into_iter().map(read).collect()
 }
 
-/// Names of a group's members, by normalised name after `after`.
+/// A page of one group's members. By id: by name, all of them would be read to be sorted.
+pub(crate) const MEMBERS: &str = "SELECT a.id, a.name \
+     FROM memberships m JOIN accounts a ON a.id = m.account \
+     WHERE m.group_id = $1 AND m.account > $2 ORDER BY m.account LIMIT $3";
+
+/// Ids and names of a group's members, by id after `after`.
 pub(crate) async fn members(
     connection: &mut Connection,
     group: GroupId,
-    after: &str,
+    after: Option<i64>,
     limit: i64,
-) -> Result<Vec<String>, StoreError> {
-    db::query_scalar(
-        "SELECT a.name FROM memberships m JOIN accounts a ON a.id = m.account \
-         WHERE m.group_id = $1 AND a.name_normal > $2 ORDER BY a.name_normal LIMIT $3",
-    )
-    .bind(group.0)
-    .bind(after)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .during("listing a group's members")
+) -> Result<Vec<(i64, String)>, StoreError> {
+    db::query_as(MEMBERS)
+        .bind(group.0)
+        .bind(after.unwrap_or(0))
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .during("listing a group's members")
 }
 
 /// How many members a group has, counted up to `most`.

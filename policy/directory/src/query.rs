@@ -47,7 +47,7 @@ impl Directory {
                 group_list(connection, after.as_deref(), clamp(limit)).await
             }
             AdminQuery::Group { name, after, limit } => {
-                group(connection, &name, after.as_deref(), clamp(limit)).await
+                group(connection, &name, after, clamp(limit)).await
             }
             AdminQuery::FolderRules { folder, limit } => {
                 folder_rules(connection, &folder, clamp(limit)).await
@@ -301,19 +301,20 @@ async fn group_list(
     Ok(json!({ "groups": rows, "next": next, "more": more }))
 }
 
-/// `{"name", "id", "protocols", "addresses", "members": [names], "grants", "next", "more"}`; `next`
-/// continues the members.
+/// `{"name", "id", "protocols", "addresses", "members": [names], "grants", "next", "more"}`;
+/// `next`, a number, continues the members.
 async fn group(
     connection: &mut Connection,
     name: &GroupName,
-    after: Option<&str>,
+    after: Option<i64>,
     limit: i64,
 ) -> Result<Value, AdminError> {
     let found = groups::by_name(connection, name).await?;
     let group = found.ok_or_else(|| no_group(name.as_str()))?;
-    let mut members = groups::members(connection, group.id, &normal(after), limit + 1).await?;
-    let more = trim(&mut members, limit);
-    let next = members.last().filter(|_| more).cloned();
+    let mut page = groups::members(connection, group.id, after, limit + 1).await?;
+    let more = trim(&mut page, limit);
+    let next = page.last().filter(|_| more).map(|(id, _)| *id);
+    let members: Vec<String> = page.into_iter().map(|(_, name)| name).collect();
     let (grants, more_grants) = granted(connection, &Named::Group(group.id)).await?;
     Ok(json!({
         "name": group.name,

@@ -325,12 +325,12 @@ pub enum AdminQuery {
         /// At most this many.
         limit: u32,
     },
-    /// One group with its members, by name.
+    /// One group with its members, in the order in which the accounts were made.
     Group {
         /// Which.
         name: GroupName,
-        /// Members after this one.
-        after: Option<String>,
+        /// Where to go on: the account after which, as the page before said.
+        after: Option<i64>,
         /// At most this many members.
         limit: u32,
     },

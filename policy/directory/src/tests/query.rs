@@ -104,14 +104,14 @@ async fn groups_and_members_are_listed_in_pages() {
         (&list["groups"][0]["members"], &list["next"]),
         (&3.into(), &"eng".into())
     );
-    let ask = |after: Option<&str>| AdminQuery::Group {
+    let ask = |after: Option<i64>| AdminQuery::Group {
         name: group("eng"),
-        after: after.map(str::to_owned),
+        after,
         limit: 2,
     };
     let page = site.query(ask(None)).await;
     assert_eq!(page["members"], serde_json::json!(["ana", "bo"]));
-    let rest = site.query(ask(page["next"].as_str())).await;
+    let rest = site.query(ask(page["next"].as_i64())).await;
     assert_eq!(
         (&rest["members"], &rest["more"]),
         (&serde_json::json!(["cy"]), &false.into())
