@@ -5,6 +5,7 @@
 //! INVARIANT: secrets come from a prompt or standard input, never from arguments.
 
 mod access;
+mod app_password;
 mod audit;
 mod check_config;
 mod credentials;
@@ -15,6 +16,7 @@ mod link;
 mod migrate;
 mod policy;
 mod present;
+mod recovery_codes;
 mod report;
 mod secrets;
 mod serve;
@@ -96,6 +98,12 @@ enum Command {
     /// One-time codes: set, remove
     #[command(subcommand)]
     Totp(credentials::Totp),
+    /// Recovery codes, for lost authenticators: make, remove
+    #[command(subcommand)]
+    RecoveryCodes(recovery_codes::Command),
+    /// App passwords: add, list, remove
+    #[command(subcommand, alias = "app-passwords")]
+    AppPassword(app_password::Command),
     /// Redeem an invitation
     #[command(subcommand)]
     Invite(invite::Command),
@@ -233,6 +241,8 @@ impl Command {
             Command::Password(command) => command.run(cli).await,
             Command::Key(command) => command.run(cli).await,
             Command::Totp(command) => command.run(cli).await,
+            Command::RecoveryCodes(command) => command.run(cli).await,
+            Command::AppPassword(command) => command.run(cli).await,
             Command::Invite(command) => command.run(cli).await,
             Command::Group(command) => command.run(cli).await,
             Command::Member(command) => command.run(cli).await,

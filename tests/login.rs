@@ -1,6 +1,7 @@
 //! Logging in, as a stranger sees it (rules L, F, B).
 
 mod algorithms;
+mod app_passwords;
 mod bans;
 pub mod factors;
 mod invitations;
@@ -8,3 +9,4 @@ mod keys;
 mod limits;
 mod lockout;
 mod methods;
+mod recovery;

@@ -80,6 +80,9 @@ pub struct Explain {
     /// From which address; not asked where none is named
     #[arg(long, value_name = "ADDRESS")]
     from: Option<std::net::IpAddr>,
+    /// By which of its app passwords, by number [default: by none]
+    #[arg(long, value_name = "ID")]
+    app_password: Option<i64>,
 }
 
 /// Reads a word by its API name.
@@ -163,6 +166,7 @@ impl Explain {
                 kind,
                 protocol: self.protocol,
                 from: self.from,
+                app_password: self.app_password,
             })
             .await?;
         cli.show(&answer, |answer| explained(answer, &self.user));

@@ -190,6 +190,15 @@ impl Sheet {
                 if answer.get("active") == Some(&Value::Bool(false)) {
                     writeln!(out, "The account is not active: nothing of this works now.")?;
                 }
+                let held = answer.get("app_passwords").and_then(Value::as_u64);
+                if let (Some(held @ 1..), Some(account)) = (held, name("account")) {
+                    let held = present::plural(held, "app password");
+                    writeln!(
+                        out,
+                        "{account} has {held}, which may reach less: `portcullis app-password list \
+                         {account}`."
+                    )?;
+                }
                 Ok(Sheet::Text { out, empty })
             }
             Format::Json => {

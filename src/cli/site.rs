@@ -30,6 +30,7 @@ const SET_HELP: &str = "Settings:
   protocols                     what the site opens: a list of sftp, ftp, webdav and web
   protocol_access_groups_only   on or off (default): ignore the users' own protocol flags
   inactivity                    days after which an unused account is disabled, or off (default)
+  app_passwords                 allowed (default), addresses (only with a list of them), forbidden
 
 Examples:
   portcullis site set factor_rule administrators

@@ -7,13 +7,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use crate::{
-    Authenticator, CodeSpend, LoginAccount, LoginStore, ProvenCredential, RefusalReason, SiteKey,
-    SiteLogin, StoreError, StoredTotp, TOTP_PURPOSE, ThrottleKey, TicketQuery, same_bytes,
-    totp_step,
+    Authenticator, CodeSpend, LoginAccount, LoginStore, ProvenCredential, RecoverySpend,
+    RefusalReason, SiteKey, SiteLogin, StoreError, StoredRecovery, StoredTotp, TOTP_PURPOSE,
+    ThrottleKey, TicketQuery, same_bytes, totp_step,
 };
 
 const CODES_LIMIT: u32 = 5;
@@ -51,10 +51,12 @@ pub(crate) struct CodeCheck<'a> {
 }
 
 /// What a code is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is right and was not used before.
     Fresh(CodeSpend),
+    /// It is a recovery code that was not used before.
+    Recovery(RecoverySpend),
     /// It opened a ticket that still lives.
     Ticket(ProvenCredential),
     /// It is worth nothing, for this reason.
@@ -104,13 +106,7 @@ impl Authenticator {
         let Some(totp) = &check.account.totp else {
             return Ok(Verdict::Refused(RefusalReason::NoSecondFactor));
         };
-        let Some(lane) = self.code_lanes.of(check.account) else {
-            return Err(StoreError::new("checking a code", "no lane"));
-        };
-        let _turn = lane
-            .acquire()
-            .await
-            .map_err(|closed| StoreError::new("waiting to check a code", closed))?;
+        let _turn = self.turn(check.account).await?;
         let now = self.clock.now();
         if self.codes_exhausted(check.account, now).await? {
             return Ok(Verdict::Refused(RefusalReason::CodesExhausted));
@@ -126,6 +122,41 @@ impl Authenticator {
             }));
         }
         self.spent_code(&check, totp, now).await
+    }
+
+    /// Checks one recovery code, and counts it where it is wrong: one that is spent is, too.
+    pub(crate) async fn check_recovery(
+        &self,
+        account: &LoginAccount,
+        hash: Vec<u8>,
+    ) -> Result<Verdict, StoreError> {
+        let _turn = self.turn(account).await?;
+        let now = self.clock.now();
+        if self.codes_exhausted(account, now).await? {
+            return Ok(Verdict::Refused(RefusalReason::CodesExhausted));
+        }
+        let held = self.store.recovery_codes(account.id).await?;
+        let holding = |held: &StoredRecovery| held.hashes.iter().any(|one| same_bytes(one, &hash));
+        match held.filter(holding) {
+            Some(held) => {
+                let set = held.credential;
+                Ok(Verdict::Recovery(RecoverySpend { set, hash }))
+            }
+            None => {
+                self.count_wrong_code(account, now).await?;
+                Ok(Verdict::Refused(RefusalReason::WrongCode))
+            }
+        }
+    }
+
+    /// A turn to check a code of this account.
+    async fn turn(&self, account: &LoginAccount) -> Result<SemaphorePermit<'_>, StoreError> {
+        let Some(lane) = self.code_lanes.of(account) else {
+            return Err(StoreError::new("checking a code", "no lane"));
+        };
+        lane.acquire()
+            .await
+            .map_err(|closed| StoreError::new("waiting to check a code", closed))
     }
 
     /// A code that was right once: good for as long as the ticket that it opened lives.

@@ -38,7 +38,8 @@ pub struct PublicKey {
 /// One piece of evidence.
 #[derive(Debug)]
 pub enum Credential {
-    /// A password, which may have a code appended (rule L5), or an invitation's token.
+    /// A password, which may have a code appended (rule L5), an app password (rule F5), or an
+    /// invitation's token.
     Password(SecretText),
     /// A code at a code prompt.
     Code(SecretText),
@@ -161,6 +162,15 @@ pub enum RefusalReason {
     /// The credential has expired. Counts towards no lock-out (rule B2).
     #[error("the credential has expired")]
     CredentialExpired,
+    /// The app password names other protocols (rule F5).
+    #[error("the app password does not name this protocol")]
+    AppPasswordProtocol,
+    /// The app password names other addresses (rule F5).
+    #[error("the app password may not be used from this address")]
+    AppPasswordAddress,
+    /// The site forbids app passwords, or those without a list of addresses (rule F5).
+    #[error("the site does not permit this app password")]
+    AppPasswordForbidden,
     /// The account may not enter by this protocol.
     #[error("the protocol is not permitted for this account")]
     ProtocolNotPermitted,

@@ -6,6 +6,15 @@ use portcullis_model::{AccountId, Protocol};
 
 use crate::RefusalReason;
 
+/// By what a second factor was to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FactorKind {
+    /// A one-time code.
+    Code,
+    /// A recovery code.
+    Recovery,
+}
+
 /// One thing that happened during a login and belongs in the audit.
 #[derive(Debug, Clone)]
 pub enum LoginEvent {
@@ -27,6 +36,8 @@ pub enum LoginEvent {
     FactorChecked {
         /// Whose.
         account: AccountId,
+        /// By what.
+        kind: FactorKind,
         /// By which protocol.
         protocol: Protocol,
         /// From where.

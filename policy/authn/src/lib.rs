@@ -7,6 +7,7 @@
 //! proven in this login, by this user name, on this connection.
 
 mod address;
+mod app_password;
 mod attempt;
 mod authenticator;
 mod calendar;
@@ -18,6 +19,7 @@ mod factors;
 mod keys;
 mod passwords;
 mod proof;
+mod recovery;
 mod secrets;
 mod signing;
 mod store;
@@ -27,19 +29,21 @@ mod throttle;
 mod totp;
 
 pub use address::address_key;
+pub use app_password::{SiteAppPasswords, StoredAppPassword, app_password_hash, new_app_password};
 pub use attempt::{AuthnAttempt, KeyProbe};
 pub use authenticator::{AttemptContext, Authenticator, AuthnConfig};
 pub use calendar::{civil, parse_instant, rfc3339};
 pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
-pub use events::{LoginEvent, LoginEvents};
+pub use events::{FactorKind, LoginEvent, LoginEvents};
 pub use passwords::{hash_password, password_problem};
 pub use proof::{
-    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, SecondFactor,
-    TicketOpening,
+    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, RecoverySpend,
+    SecondFactor, TicketOpening,
 };
 #[cfg(feature = "test-proofs")]
 pub use proof::{proof_for_test, proof_that_ends_for_test};
+pub use recovery::{RECOVERY_CODES, StoredRecovery, new_recovery_codes, recovery_hash};
 pub use secrets::{SiteKey, TOTP_PURPOSE, new_token, token_hash};
 pub use signing::{SigningKey, signed_by};
 pub use store::{

@@ -22,6 +22,8 @@ pub enum FirstFactor {
     Password,
     /// An SSH key.
     Key,
+    /// An app password, which stands for both factors (rule F5).
+    AppPassword,
     /// An invitation, with the password that was set by it.
     Invitation,
 }
@@ -33,10 +35,14 @@ pub enum SecondFactor {
     NotDue,
     /// A one-time code.
     Code,
+    /// A recovery code (rule L5).
+    RecoveryCode,
     /// A factor ticket of an earlier login (rule F4).
     Ticket,
     /// The credential counts as vouched for by the identity provider (rule F2).
     Vouched,
+    /// The app password that was proven first (rule F5).
+    AppPassword,
 }
 
 /// A code that admission must spend, in its own transaction (rule F3).
@@ -46,6 +52,15 @@ pub struct CodeSpend {
     pub totp: ProvenCredential,
     /// The time step of the code; spent only if greater than the last one spent.
     pub step: i64,
+}
+
+/// A recovery code that admission must spend, in its own transaction (rule L5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoverySpend {
+    /// The set of codes.
+    pub set: ProvenCredential,
+    /// The code's hash; spent only if it is still there.
+    pub hash: Vec<u8>,
 }
 
 /// A factor ticket that admission opens together with spending the code (rule F4).
@@ -92,6 +107,7 @@ pub struct AuthenticatedPrincipal {
     pub(crate) second: SecondFactor,
     pub(crate) credentials: Vec<ProvenCredential>,
     pub(crate) spend: Option<CodeSpend>,
+    pub(crate) recovery: Option<RecoverySpend>,
     pub(crate) ticket: Option<TicketOpening>,
     pub(crate) enrolment: Option<Enrolment>,
     pub(crate) ends: Option<SystemTime>,
@@ -123,6 +139,13 @@ impl AuthenticatedPrincipal {
         self.second
     }
 
+    /// The app password by which they came, if they did: it narrows what the session may do (F5).
+    pub fn app_password(&self) -> Option<CredentialId> {
+        let by_one = self.first == FirstFactor::AppPassword;
+        let credential = self.credentials.first().filter(|_| by_one)?;
+        Some(credential.id)
+    }
+
     /// The credentials on which the session will rest. Their change ends it (rule C5).
     pub fn credentials(&self) -> &[ProvenCredential] {
         &self.credentials
@@ -136,6 +159,11 @@ impl AuthenticatedPrincipal {
     /// The code that admission must spend.
     pub fn spend(&self) -> Option<CodeSpend> {
         self.spend
+    }
+
+    /// The recovery code that admission must spend.
+    pub fn recovery(&self) -> Option<&RecoverySpend> {
+        self.recovery.as_ref()
     }
 
     /// The ticket that admission opens.
@@ -167,6 +195,7 @@ pub fn proof_for_test(
         second: SecondFactor::NotDue,
         credentials,
         spend: None,
+        recovery: None,
         ticket: None,
         enrolment: None,
         ends: None,

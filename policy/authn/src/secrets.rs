@@ -121,15 +121,21 @@ pub fn new_token() -> (SecretText, Vec<u8>) {
     let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
     fill_random(bytes.as_mut_slice());
     let plain = Zeroizing::new(BASE32_NOPAD.encode(bytes.as_slice()));
-    let mut token = String::with_capacity(plain.len() + plain.len() / TOKEN_GROUP);
-    for (index, symbol) in plain.chars().enumerate() {
-        if index > 0 && index % TOKEN_GROUP == 0 {
-            token.push('-');
-        }
-        token.push(symbol);
-    }
+    let token = grouped(&plain);
     let hash = token_hash(&token);
     (SecretText::new(token), hash)
+}
+
+/// In groups that are easy to read aloud.
+pub(crate) fn grouped(plain: &str) -> String {
+    let mut text = String::with_capacity(plain.len() + plain.len() / TOKEN_GROUP);
+    for (index, symbol) in plain.chars().enumerate() {
+        if index > 0 && index % TOKEN_GROUP == 0 {
+            text.push('-');
+        }
+        text.push(symbol);
+    }
+    text
 }
 
 /// SHA-256 of a token as typed: case, spaces and dashes do not matter.

@@ -5,7 +5,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use portcullis_model::{AccountId, AccountName, CredentialId};
 
-use crate::{ProvenCredential, PublicKey, RefusalReason, SecretText};
+use crate::{
+    ProvenCredential, PublicKey, RefusalReason, SecretText, SiteAppPasswords, StoredAppPassword,
+    StoredRecovery,
+};
 
 /// Hears which account a login is about, so that a cut of the account can end it half-done.
 pub trait AttemptObserver: Send + Sync {
@@ -65,6 +68,8 @@ pub struct SiteLogin {
     pub factor_rule: SiteFactorRule,
     /// Whether factor tickets exist (rule F4).
     pub tickets: bool,
+    /// Which app passwords may be used (rule F5).
+    pub app_passwords: SiteAppPasswords,
 }
 
 /// The identity provider that owns an account.
@@ -219,10 +224,22 @@ pub trait LoginStore: Send + Sync + 'static {
     /// The account with this normalised name.
     async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError>;
 
+    /// The app passwords of an account, ended ones too; at most 100. Asked only where a string of
+    /// that form was presented.
+    async fn app_passwords(&self, account: AccountId)
+    -> Result<Vec<StoredAppPassword>, StoreError>;
+
     /// The live tickets that fit, as the keyed hashes of the codes that opened them. At most 16. A
     /// change of any credential, factor or state of the account has ended its tickets in the same
     /// commit (rule F4).
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError>;
+
+    /// The recovery codes of an account that are left. Asked only where a string of that form was
+    /// typed at a code prompt.
+    async fn recovery_codes(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<StoredRecovery>, StoreError>;
 
     /// Reads counters, in the order asked.
     async fn throttles(

@@ -131,6 +131,9 @@ pub(crate) fn counts(reason: RefusalReason, key: bool) -> bool {
         | R::Inactive
         | R::AccountExpired
         | R::CredentialExpired
+        | R::AppPasswordProtocol
+        | R::AppPasswordAddress
+        | R::AppPasswordForbidden
         | R::ProtocolNotPermitted
         | R::AddressNotPermitted
         | R::Cut

@@ -6,6 +6,7 @@
 //! audit record.
 
 mod access;
+mod app_passwords;
 mod credentials;
 mod groups;
 mod limits;
@@ -175,8 +176,12 @@ impl Making<'_> {
             C::PasswordRemove { name } => self.password_remove(&name).await,
             C::KeyAdd { name, line } => self.key_add(&name, &line).await,
             C::KeyRemove { name, fingerprint } => self.key_remove(&name, &fingerprint).await,
+            add @ C::AppPasswordAdd { .. } => self.app_password_add(add).await,
+            C::AppPasswordRemove { name, id } => self.app_password_remove(&name, id).await,
             C::TotpSet { name, sealed } => self.totp_set(&name, &sealed).await,
             C::TotpRemove { name } => self.totp_remove(&name).await,
+            C::RecoverySet { name, hashes } => self.recovery_set(&name, &hashes).await,
+            C::RecoveryRemove { name } => self.recovery_remove(&name).await,
             C::Invite {
                 name,
                 token_hash,
@@ -277,8 +282,12 @@ fn action(change: &AdminChange) -> &'static str {
         C::PasswordRemove { .. } => "password.remove",
         C::KeyAdd { .. } => "key.add",
         C::KeyRemove { .. } => "key.remove",
+        C::AppPasswordAdd { .. } => "app_password.add",
+        C::AppPasswordRemove { .. } => "app_password.remove",
         C::TotpSet { .. } => "totp.set",
         C::TotpRemove { .. } => "totp.remove",
+        C::RecoverySet { .. } => "recovery.set",
+        C::RecoveryRemove { .. } => "recovery.remove",
         C::Invite { .. } => "invitation.make",
         C::InvitationAccept { .. } => "invitation.accept",
         C::GroupAdd { .. } => "group.add",

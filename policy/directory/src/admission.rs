@@ -7,19 +7,19 @@ use std::net::IpAddr;
 
 use crate::db::Connection;
 use portcullis_authn::{
-    AuthenticatedPrincipal, CodeSpend, ProvenCredential, RefusalReason, SecondFactor, StoreError,
-    TicketOpening, address_key,
+    AuthenticatedPrincipal, CodeSpend, ProvenCredential, RecoverySpend, RefusalReason,
+    SecondFactor, StoreError, TicketOpening, address_key,
 };
 use portcullis_gate::{
-    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, LoadedView,
+    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, LoadedView, ViewBasis,
 };
-use portcullis_model::{AccountId, Protocol};
+use portcullis_model::{AccountId, CredentialId, Protocol};
 
 use crate::open::Directory;
 use crate::outbox::{self, Touched};
 use crate::times::{DAY, from_millis, millis};
 use crate::writer::Tx;
-use crate::{credentials, throttles, tickets, views};
+use crate::{app_passwords, credentials, recovery, throttles, tickets, views};
 
 /// What a proof says, owned, so that the writer can take it.
 #[derive(Debug, Clone)]
@@ -29,8 +29,19 @@ pub(crate) struct Proven {
     pub(crate) second: SecondFactor,
     pub(crate) credentials: Vec<ProvenCredential>,
     pub(crate) spend: Option<CodeSpend>,
+    pub(crate) recovery: Option<RecoverySpend>,
     pub(crate) ticket: Option<TicketOpening>,
     pub(crate) enrolment: Option<Enrolled>,
+    pub(crate) app_password: Option<CredentialId>,
+}
+
+impl Proven {
+    fn basis(&self) -> ViewBasis {
+        ViewBasis {
+            second_factor_given: self.second != SecondFactor::NotDue,
+            app_password: self.app_password,
+        }
+    }
 }
 
 /// What a redeemed invitation sets.
@@ -56,6 +67,7 @@ impl From<&AuthenticatedPrincipal> for Proven {
             second: proof.second(),
             credentials: proof.credentials().to_vec(),
             spend: proof.spend(),
+            recovery: proof.recovery().cloned(),
             ticket: proof.ticket().cloned(),
             enrolment: proof.enrolment().map(|enrolment| Enrolled {
                 invitation: enrolment.invitation,
@@ -63,6 +75,7 @@ impl From<&AuthenticatedPrincipal> for Proven {
                 totp_sealed: enrolment.totp_sealed.clone(),
                 first_step: enrolment.first_step,
             }),
+            app_password: proof.app_password(),
         }
     }
 }
@@ -115,6 +128,7 @@ impl Directory {
         entry: Entry,
     ) -> Result<AdmissionAnswer, StoreError> {
         let account = proven.account;
+        let app_password = proven.app_password;
         let answer = if self.writes_nothing(&proven, entry).await? {
             let mut snapshot = self.snapshot().await?;
             check(&mut snapshot, &proven, entry).await
@@ -126,6 +140,10 @@ impl Directory {
         match answer {
             Ok(view) => {
                 self.noted.login(account, entry.now);
+                if let Some(id) = app_password {
+                    self.writer
+                        .later(move |tx| Box::pin(app_passwords::used(tx, id)));
+                }
                 Ok(AdmissionAnswer::Admitted(view))
             }
             Err(Stop::Refused(reason)) => Ok(AdmissionAnswer::Refused(reason)),
@@ -134,7 +152,8 @@ impl Directory {
     }
 
     async fn writes_nothing(&self, proven: &Proven, entry: Entry) -> Result<bool, StoreError> {
-        if proven.spend.is_some() || proven.ticket.is_some() || proven.enrolment.is_some() {
+        let spends = proven.spend.is_some() || proven.recovery.is_some();
+        if spends || proven.ticket.is_some() || proven.enrolment.is_some() {
             return Ok(false);
         }
         let mut snapshot = self.snapshot().await?;
@@ -151,8 +170,7 @@ async fn check(
     proven: &Proven,
     entry: Entry,
 ) -> Result<LoadedView, Stop> {
-    let second_given = proven.second != SecondFactor::NotDue;
-    let loaded = views::load(connection, proven.account, second_given, entry.now).await?;
+    let loaded = views::load(connection, proven.account, proven.basis(), entry.now).await?;
     let loaded = loaded.ok_or(RefusalReason::Cut)?;
     if loaded.cut_epoch != proven.cut_epoch {
         return Err(RefusalReason::Cut.into());
@@ -210,19 +228,24 @@ async fn admit(tx: &mut Tx, proven: Proven, entry: Entry) -> Result<LoadedView, 
     {
         return Err(RefusalReason::SpentCode.into());
     }
+    if let Some(spend) = &proven.recovery
+        && !recovery::spend(&mut tx.connection, spend).await?
+    {
+        return Err(RefusalReason::SpentCode.into());
+    }
     if let Some(ticket) = &proven.ticket {
         tickets::open(tx, proven.account, ticket, entry.now).await?;
     }
     let address = address_key(entry.peer);
     throttles::remember(&mut tx.connection, proven.account, &address, entry.now).await?;
+    let basis = proven.basis();
     let Some(enrolment) = proven.enrolment else {
         return Ok(loaded);
     };
     if !enrol(tx, &loaded, &enrolment, entry).await? {
         return Err(RefusalReason::BadInvitation.into());
     }
-    let second_given = proven.second != SecondFactor::NotDue;
-    let again = views::load(&mut tx.connection, proven.account, second_given, entry.now).await?;
+    let again = views::load(&mut tx.connection, proven.account, basis, entry.now).await?;
     let mut again = again.ok_or(RefusalReason::Cut)?;
     // The session rests on what it has just made, and ends with it.
     let password = credentials::password(&mut tx.connection, proven.account).await?;

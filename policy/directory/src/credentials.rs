@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Password,
     Key,
     Totp,
+    AppPassword,
+    Recovery,
 }
 
 impl Kind {
@@ -36,6 +38,8 @@ impl Kind {
             Kind::Password => "password",
             Kind::Key => "key",
             Kind::Totp => "totp",
+            Kind::AppPassword => "app_password",
+            Kind::Recovery => "recovery",
         }
     }
 }
@@ -149,7 +153,8 @@ pub(crate) async fn invitation(
     }))
 }
 
-/// Removes the account's password or one-time-code secret; answers its id.
+/// Removes what an account has one of: its password, one-time-code secret or set of recovery
+/// codes. Answers its id.
 pub(crate) async fn remove_single(
     connection: &mut Connection,
     account: AccountId,
@@ -165,7 +170,8 @@ pub(crate) async fn remove_single(
     Ok(id.map(CredentialId))
 }
 
-async fn insert(
+/// Makes the row that all kinds have.
+pub(crate) async fn insert(
     tx: &mut Tx,
     account: AccountId,
     kind: Kind,

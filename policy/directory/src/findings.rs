@@ -6,19 +6,23 @@ use crate::db::{self, Connection};
 use portcullis_authn::{AccountFactorRule, StoreError, rfc3339};
 use serde_json::{Value, json};
 
+use crate::accounts::Account;
+use crate::app_passwords::AppPassword;
 use crate::error::During;
 use crate::times::{DAY, from_millis};
-use crate::{accounts, blocks, idle, query};
+use crate::{accounts, app_passwords, blocks, idle, query, recovery, site};
 
 /// The most of one kind.
 const MOST: i64 = 1_000;
-/// What expires within this time is worth a look, in milliseconds.
+/// What ends within this time ends soon, in milliseconds.
 const SOON: i64 = 14 * DAY;
 
 /// `{"findings": [{"kind", "says", ...}], "more"}`. Kinds: `no_break_glass` and
 /// `no_administrator`; `factor_never` with `user`; `factor_always` with `user`, which is no fault
 /// but an administrator's act; `frozen_block` with `block`; `expires_soon`, within 14 days, and
-/// `disabled_for_inactivity` with `user`.
+/// `disabled_for_inactivity` with `user`; `recovery_codes_low` with `user` and `left`;
+/// `app_password_expiring`, within 14 days, and `app_password_anywhere` with `user` and
+/// `app_password`.
 pub(crate) async fn all(connection: &mut Connection, now: i64) -> Result<Value, StoreError> {
     let mut findings = Vec::new();
     if break_glass(connection, now).await? == 0 {
@@ -66,7 +70,61 @@ pub(crate) async fn all(connection: &mut Connection, now: i64) -> Result<Value, 
         }));
     }
     let more = terms(connection, now, &mut findings).await? || more;
-    Ok(json!({ "findings": findings, "more": more }))
+    let few = recovery::few(connection, MOST + 1).await?;
+    let more = more || few.len() > MOST as usize;
+    for (name, left) in few.iter().take(MOST as usize) {
+        findings.push(json!({
+            "kind": "recovery_codes_low",
+            "user": name,
+            "left": left,
+            "says": format!(
+                "{name} has {left} recovery codes left; `portcullis recovery-codes make {name}` \
+                 makes ten"
+            ),
+        }));
+    }
+    let more_of_them = app_passwords(connection, now, &mut findings).await?;
+    Ok(json!({ "findings": findings, "more": more || more_of_them }))
+}
+
+/// App passwords that end soon, and those that stand for a second factor from anywhere (rules F5,
+/// F8); whether there are more.
+async fn app_passwords(
+    connection: &mut Connection,
+    now: i64,
+    findings: &mut Vec<Value>,
+) -> Result<bool, StoreError> {
+    let ending = app_passwords::ending(connection, now, now + SOON, MOST + 1).await?;
+    let anywhere = app_passwords::anywhere(connection, now, MOST + 1).await?;
+    let site = site::load(connection).await?;
+    for found in ending.iter().take(MOST as usize) {
+        if let Some(account) = accounts::by_id(connection, found.account).await? {
+            let says = format!("ends {}", rfc3339(from_millis(found.expires)));
+            let kind = "app_password_expiring";
+            findings.push(of_app_password(kind, &account, found, &says));
+        }
+    }
+    for found in anywhere.iter().take(MOST as usize) {
+        let account = accounts::by_id(connection, found.account).await?;
+        let needs = |a: &Account| !site.factors_satisfied(a.factor_rule, a.role, false);
+        if let Some(account) = account.filter(needs) {
+            let says = "stands for a second factor and may be used from any address";
+            let kind = "app_password_anywhere";
+            findings.push(of_app_password(kind, &account, found, says));
+        }
+    }
+    let counts = [ending.len(), anywhere.len()];
+    Ok(counts.iter().any(|count| *count > MOST as usize))
+}
+
+fn of_app_password(kind: &str, account: &Account, found: &AppPassword, says: &str) -> Value {
+    let (id, label) = (found.credential.id, &found.label);
+    json!({
+        "kind": kind,
+        "user": account.name.shown(),
+        "app_password": id,
+        "says": format!("app password {id} ({label}) of {} {says}", account.name),
+    })
 }
 
 /// Accounts that expire soon, and those that the inactivity rule has disabled; whether there are

@@ -153,7 +153,7 @@ pub(crate) async fn end_move(tx: &mut Tx, row: i64, done: bool) -> Result<Change
 
 /// A rule that stands at the new place already, of a folder that vanished behind the gateway's
 /// back, stays there (rule D3), and is not made twice. `substr` counts characters from 1.
-const FOLLOW: [&str; 8] = [
+const FOLLOW: [&str; 9] = [
     "DELETE FROM grants WHERE (folder = $1 OR (folder >= $2 AND folder < $3)) AND EXISTS (\
        SELECT 1 FROM grants t WHERE t.folder = $4 || substr(grants.folder, CAST($5 AS INTEGER)) \
           AND t.subject = grants.subject AND t.level = grants.level \
@@ -173,6 +173,8 @@ const FOLLOW: [&str; 8] = [
      WHERE root_view = $1 OR (root_view >= $2 AND root_view < $3)",
     "UPDATE accounts SET home = $4 || substr(home, CAST($5 AS INTEGER)) \
      WHERE home = $1 OR (home >= $2 AND home < $3)",
+    "UPDATE app_passwords SET folder = $4 || substr(folder, CAST($5 AS INTEGER)) \
+     WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
 ];
 
 async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<Change, StoreError> {
@@ -199,7 +201,8 @@ async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<Cha
     announce(tx, rows).await
 }
 
-/// Root views stay: their folder is gone, so that their accounts are refused at login, and never
+/// App passwords that name the folder stay: they narrow, and give nothing. Root views stay: their
+/// folder is gone, so that their accounts are refused at login, and never
 /// fall back to `/` (rule D3).
 const FORGET: [&str; 4] = [
     "DELETE FROM grants WHERE folder = $1 OR (folder >= $2 AND folder < $3)",

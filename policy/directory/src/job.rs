@@ -54,9 +54,22 @@ pub(crate) trait Job: Send {
 
 /// A job, its result, and the way back to its caller.
 pub(crate) struct Typed<F, T, E> {
-    pub(crate) doing: Option<F>,
-    pub(crate) result: Option<Result<T, E>>,
-    pub(crate) reply: oneshot::Sender<Result<T, E>>,
+    doing: Option<F>,
+    result: Option<Result<T, E>>,
+    reply: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Typed<F, T, E> {
+    /// The job, and where its caller hears of it.
+    pub(crate) fn new(doing: F) -> (Self, oneshot::Receiver<Result<T, E>>) {
+        let (reply, answer) = oneshot::channel();
+        let job = Typed {
+            doing: Some(doing),
+            result: None,
+            reply,
+        };
+        (job, answer)
+    }
 }
 
 impl<F, T, E> Job for Typed<F, T, E>

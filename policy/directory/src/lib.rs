@@ -15,6 +15,7 @@
 mod accounts;
 mod administer;
 mod admission;
+mod app_passwords;
 mod audit;
 mod blocks;
 mod chain;
@@ -40,6 +41,7 @@ mod origins;
 mod outbox;
 mod policy;
 mod query;
+mod recovery;
 mod refusals;
 mod report;
 mod schema;

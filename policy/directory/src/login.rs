@@ -4,13 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::{
-    LoginAccount, LoginStore, SecretText, SiteLogin, StoreError, Throttle, ThrottleKey, TicketQuery,
+    LoginAccount, LoginStore, SecretText, SiteLogin, StoreError, StoredAppPassword, StoredRecovery,
+    Throttle, ThrottleKey, TicketQuery,
 };
 use portcullis_model::{AccountId, CredentialId, SiteRole};
 
 use crate::open::Directory;
 use crate::times::{from_millis, millis};
-use crate::{accounts, credentials, site, throttles, tickets};
+use crate::{accounts, app_passwords, credentials, recovery, site, throttles, tickets};
 
 #[async_trait]
 impl LoginStore for Directory {
@@ -20,6 +21,7 @@ impl LoginStore for Directory {
         Ok(SiteLogin {
             factor_rule: site.factor_rule,
             tickets: site.tickets,
+            app_passwords: site.app_passwords,
         })
     }
 
@@ -50,6 +52,22 @@ impl LoginStore for Directory {
             invitation: invitation.filter(|invitation| invitation.expires > now),
             name: account.name,
         }))
+    }
+
+    async fn app_passwords(
+        &self,
+        account: AccountId,
+    ) -> Result<Vec<StoredAppPassword>, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        app_passwords::for_login(&mut snapshot, account).await
+    }
+
+    async fn recovery_codes(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<StoredRecovery>, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        recovery::of_account(&mut snapshot, account).await
     }
 
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {

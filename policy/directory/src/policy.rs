@@ -7,7 +7,7 @@ use portcullis_authn::StoreError;
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, Change, CutReport, FolderMove, FolderRule, LoadedView,
-    NodeReport, PolicyStore, Unannounced,
+    NodeReport, PolicyStore, Unannounced, ViewBasis,
 };
 use portcullis_model::{AccountId, AccountName, VirtualPath};
 use tokio::time::Instant;
@@ -23,11 +23,11 @@ impl PolicyStore for Directory {
     async fn load_view(
         &self,
         account: AccountId,
-        second_factor_given: bool,
+        basis: ViewBasis,
     ) -> Result<Option<LoadedView>, StoreError> {
         let now = millis(self.clock.now());
         let mut snapshot = self.snapshot().await?;
-        views::load(&mut snapshot, account, second_factor_given, now).await
+        views::load(&mut snapshot, account, basis, now).await
     }
 
     async fn admit(&self, request: AdmissionRequest<'_>) -> Result<AdmissionAnswer, StoreError> {

@@ -5,17 +5,20 @@
 
 use crate::db::Connection;
 use portcullis_authn::{StoreError, rfc3339};
+use portcullis_gate::ViewBasis;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
-use portcullis_model::{AccessRequest, AccountId, AccountName, GroupName, VirtualPath, explain};
+use portcullis_model::{
+    AccessRequest, AccountId, AccountName, CredentialId, GroupName, VirtualPath, explain,
+};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, Account};
 use crate::error::During;
 use crate::open::Directory;
-use crate::subjects::{self, Named, no_group, no_user};
+use crate::subjects::{self, Named, no_group, no_user, unknown};
 use crate::times::{from_millis, millis};
-use crate::{audit, blocks, credentials, fences, findings, grants, groups, idle, origins};
-use crate::{report, site, throttles, views};
+use crate::{app_passwords, audit, blocks, credentials, fences, findings, grants, groups, idle};
+use crate::{origins, recovery, report, site, throttles, views};
 
 /// The most entries of one list.
 const MOST: i64 = 10_000;
@@ -104,12 +107,22 @@ async fn explanation(
         kind,
         protocol,
         from,
+        app_password,
     } = question
     else {
         return Err(AdminError::Refused("this asks for no reason".to_owned()));
     };
     let account = find(connection, &user).await?;
-    let loaded = views::load(connection, account.id, true, now).await?;
+    let app_password = app_password.map(CredentialId);
+    if let Some(id) = app_password {
+        let found = app_passwords::by_id(connection, account.id, id).await?;
+        found.ok_or_else(|| unknown("app password", id, "app-password list"))?;
+    }
+    let basis = ViewBasis {
+        app_password,
+        ..ViewBasis::FULL
+    };
+    let loaded = views::load(connection, account.id, basis, now).await?;
     let loaded = loaded.ok_or_else(|| no_user(user.shown()))?;
     let request = AccessRequest::new(action, &path, kind, protocol);
     let explanation = explain(&loaded.view, &request);
@@ -222,7 +235,9 @@ async fn summary(
 }
 
 /// A user as in the list, with `groups`, `password` and `totp` (whether there is one), `keys`
-/// (`id`, `fingerprint`, `algorithm`, `comment`, `vouched`, `created`), `invitation` (when it ends,
+/// (`id`, `fingerprint`, `algorithm`, `comment`, `vouched`, `created`), `recovery_codes` (how many
+/// are left, or null), `app_passwords` (as
+/// [`app_passwords::shown`] shows them), `invitation` (when it ends,
 /// or null), `made`, `known_addresses` (how many), `grants` that name it alone, and `protocols_now`
 /// (with those of its groups, as the site allows them), and `connects_from`.
 async fn user(
@@ -241,6 +256,12 @@ async fn user(
     let invitation = invitation.filter(|invitation| millis(invitation.expires) > now);
     let keys = credentials::shown_keys(connection, account.id).await?;
     let keys: Vec<Value> = keys.iter().map(key).collect();
+    let recovery = recovery::of_account(connection, account.id).await?;
+    let app_passwords = app_passwords::of_account(connection, account.id).await?;
+    let app_passwords: Vec<Value> = app_passwords
+        .iter()
+        .map(|found| app_passwords::shown(found, now))
+        .collect();
     let (grants, more) = granted(connection, &Named::Account(account.id)).await?;
     let parts = json!({
         "protocols_now": protocols_now,
@@ -249,6 +270,8 @@ async fn user(
         "password": credentials::password(connection, account.id).await?.is_some(),
         "totp": credentials::totp(connection, account.id).await?.is_some(),
         "keys": keys,
+        "recovery_codes": recovery.map(|left| left.hashes.len()),
+        "app_passwords": app_passwords,
         "invitation": invitation.map(|invitation| rfc3339(invitation.expires)),
         "made": rfc3339(from_millis(account.made)),
         "known_addresses": throttles::known_count(connection, account.id).await?,
@@ -398,8 +421,8 @@ async fn grants_shown(
 }
 
 /// `{"factor_rule", "tickets", "protocols", "protocol_access_groups_only", "inactivity_days" (null
-/// is off), "providers": [{"name", "scim_active", "idp_freshness_seconds"}], "version"}`; `version`
-/// is the newest commit that touched a rule of the site.
+/// is off), "app_passwords", "providers": [{"name", "scim_active", "idp_freshness_seconds"}],
+/// "version"}`; `version` is the newest commit that touched a rule of the site.
 async fn site_shown(connection: &mut Connection) -> Result<Value, AdminError> {
     let site = site::load(connection).await?;
     let mut providers = site::providers(connection, MOST + 1).await?;
@@ -420,6 +443,7 @@ async fn site_shown(connection: &mut Connection) -> Result<Value, AdminError> {
         "protocols": site.protocols,
         "protocol_access_groups_only": site.groups_only,
         "inactivity_days": idle::rule(connection).await?,
+        "app_passwords": site::app_passwords_text(site.app_passwords),
         "providers": providers,
         "more": more,
         "version": site.version,

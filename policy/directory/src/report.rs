@@ -6,17 +6,18 @@
 //! INVARIANT: whoever holds a level at a folder is among the [`CANDIDATES`] of that folder; an
 //! answer is made of at most [`MOST_ACCOUNTS`] views, of which one is held at a time.
 
+use portcullis_gate::ViewBasis;
 use portcullis_gate::admin::{AdminError, ReportPlace};
 use portcullis_model::{
     AccessView, AccountId, AccountName, GrantSubject, Holding, VirtualPath, held_at, holdings,
 };
 use serde_json::{Value, json};
 
-use crate::accounts;
 use crate::db::{self, Connection, Sql};
 use crate::error::During;
 use crate::subjects::no_user;
 use crate::views;
+use crate::{accounts, app_passwords};
 
 /// The most accounts that one answer looks at.
 const MOST_ACCOUNTS: i64 = 1_000;
@@ -84,7 +85,8 @@ pub(crate) async fn access_to(
     let mut page = Page::new(limit);
     for id in candidates {
         last = id.saturating_add(1);
-        let Some(loaded) = views::load(connection, AccountId(id), true, now).await? else {
+        let Some(loaded) = views::load(connection, AccountId(id), ViewBasis::FULL, now).await?
+        else {
             continue;
         };
         let told = if id == first { from.row } else { 0 };
@@ -107,7 +109,8 @@ pub(crate) async fn access_to(
     }))
 }
 
-/// `{"account", "active", "rows": [...], "next", "more"}`: the rows of [`row`], by folder. `next`
+/// `{"account", "active", "app_passwords", "rows": [...], "next", "more"}`: the rows of [`row`], by
+/// folder. `app_passwords` says how many of them live, each of which reaches that or less; `next`
 /// is how many rows were told so far, or null.
 pub(crate) async fn access_of(
     connection: &mut Connection,
@@ -118,12 +121,15 @@ pub(crate) async fn access_of(
 ) -> Result<Value, AdminError> {
     let account = accounts::by_name(connection, user.normal()).await?;
     let account = account.ok_or_else(|| no_user(user.shown()))?;
-    let loaded = views::load(connection, account.id, true, now).await?;
+    let loaded = views::load(connection, account.id, ViewBasis::FULL, now).await?;
     let view = loaded.ok_or_else(|| no_user(user.shown()))?.view;
     let mut page = Page::new(limit);
     let next = page.fill(&view, holdings(&view), told);
+    let held = app_passwords::of_account(connection, account.id).await?;
+    let live = held.iter().filter(|held| held.expires > now).count();
     Ok(json!({
         "account": view.principal().name.shown(),
+        "app_passwords": live,
         "active": view.is_active(),
         "rows": page.rows,
         "next": next,

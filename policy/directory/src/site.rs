@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::db::{self, Connection};
-use portcullis_authn::{AccountFactorRule, Provider, SiteFactorRule, StoreError};
+use portcullis_authn::{AccountFactorRule, Provider, SiteAppPasswords, SiteFactorRule, StoreError};
 use portcullis_model::{ProtocolSet, SiteRole};
 
 use crate::accounts::protocols_from;
@@ -18,6 +18,7 @@ pub(crate) struct Site {
     pub(crate) tickets: bool,
     pub(crate) protocols: ProtocolSet,
     pub(crate) groups_only: bool,
+    pub(crate) app_passwords: SiteAppPasswords,
     pub(crate) version: i64,
 }
 
@@ -60,13 +61,37 @@ pub(crate) fn factor_rule_from(text: &str) -> Option<SiteFactorRule> {
     .find(|rule| factor_rule_text(*rule) == text)
 }
 
+/// The stored form of the rule for app passwords.
+pub(crate) fn app_passwords_text(rule: SiteAppPasswords) -> &'static str {
+    match rule {
+        SiteAppPasswords::Allowed => "allowed",
+        SiteAppPasswords::Addresses => "addresses",
+        SiteAppPasswords::Forbidden => "forbidden",
+    }
+}
+
+/// Reads `allowed`, `addresses` or `forbidden`.
+pub(crate) fn app_passwords_from(text: &str) -> Option<SiteAppPasswords> {
+    [
+        SiteAppPasswords::Allowed,
+        SiteAppPasswords::Addresses,
+        SiteAppPasswords::Forbidden,
+    ]
+    .into_iter()
+    .find(|rule| app_passwords_text(*rule) == text)
+}
+
 /// Reads the settings.
 pub(crate) async fn load(connection: &mut Connection) -> Result<Site, StoreError> {
-    let (rule, tickets, protocols, groups_only, version): (String, bool, i64, bool, i64) =
-        db::query_as("SELECT factor_rule, tickets, protocols, groups_only, version FROM site")
-            .fetch_one(connection)
-            .await
-            .during("reading the site's settings")?;
+    let row: (String, bool, i64, bool, String, i64) = db::query_as(
+        "SELECT factor_rule, tickets, protocols, groups_only, app_passwords, version FROM site",
+    )
+    .fetch_one(connection)
+    .await
+    .during("reading the site's settings")?;
+    let (rule, tickets, protocols, groups_only, app_passwords, version) = row;
+    let app_passwords = app_passwords_from(&app_passwords)
+        .ok_or_else(|| corrupt("rule for app passwords", &app_passwords))?;
     let factor_rule = factor_rule_from(&rule).ok_or_else(|| corrupt("factor rule", &rule))?;
     let protocols = protocols_from(protocols);
     Ok(Site {
@@ -74,19 +99,24 @@ pub(crate) async fn load(connection: &mut Connection) -> Result<Site, StoreError
         tickets,
         protocols,
         groups_only,
+        app_passwords,
         version,
     })
 }
 
 /// Writes the settings back.
 pub(crate) async fn store(connection: &mut Connection, site: &Site) -> Result<(), StoreError> {
-    db::query("UPDATE site SET factor_rule = $1, tickets = $2, protocols = $3, groups_only = $4")
-        .bind(factor_rule_text(site.factor_rule))
-        .bind(site.tickets)
-        .bind(i64::from(site.protocols.bits()))
-        .bind(site.groups_only)
-        .run(connection, "changing the site's settings")
-        .await
+    db::query(
+        "UPDATE site SET factor_rule = $1, tickets = $2, protocols = $3, groups_only = $4, \
+         app_passwords = $5",
+    )
+    .bind(factor_rule_text(site.factor_rule))
+    .bind(site.tickets)
+    .bind(i64::from(site.protocols.bits()))
+    .bind(site.groups_only)
+    .bind(app_passwords_text(site.app_passwords))
+    .run(connection, "changing the site's settings")
+    .await
 }
 
 fn provider((name, scim_active, freshness): (String, bool, Option<i64>)) -> Provider {

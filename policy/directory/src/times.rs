@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// A day in milliseconds.
 pub(crate) const DAY: i64 = 24 * 60 * 60 * 1000;
 
+/// Clocks of the asking process and of the directory may differ by this, in milliseconds.
+pub(crate) const SLACK: i64 = 60_000;
+
 /// The stored form. A time before 1970 is 0, one beyond the year 292 million the last.
 pub(crate) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

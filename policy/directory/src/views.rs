@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::db::Connection;
 use portcullis_authn::{AccountFactorRule, StoreError};
-use portcullis_gate::LoadedView;
+use portcullis_gate::{LoadedView, ViewBasis};
 use portcullis_model::{
     AccessView, AccountId, Origins, Principal, ProtocolSet, SubjectVersion, ViewGrant, VirtualPath,
 };
@@ -17,26 +17,30 @@ use crate::accounts::{self, Account};
 use crate::groups::{Group, MOST_OF_ACCOUNT};
 use crate::site::{self, Site};
 use crate::times::from_millis;
-use crate::{blocks, fences, grants, groups};
+use crate::{app_passwords, blocks, fences, grants, groups};
 
 /// The most grants, fences and blocks, of each, in one view.
 const MOST_RULES: i64 = 100_000;
 
-/// Loads the view of an account at `now`; `None` where the account is gone. The connection must
-/// read from one snapshot.
+/// Loads the view of an account at `now`, as far as a session of this basis has it; `None` where
+/// the account is gone. The connection must read from one snapshot.
 pub(crate) async fn load(
     connection: &mut Connection,
     id: AccountId,
-    second_factor_given: bool,
+    basis: ViewBasis,
     now: i64,
 ) -> Result<Option<LoadedView>, StoreError> {
     let Some(account) = accounts::by_id(connection, id).await? else {
         return Ok(None);
     };
     let site = site::load(connection).await?;
-    compile(connection, account, &site, second_factor_given, now)
-        .await
-        .map(Some)
+    let given = basis.second_factor_given;
+    let loaded = compile(connection, account, &site, given, now).await?;
+    match basis.app_password {
+        Some(by) => app_passwords::narrow(connection, loaded, &site, by, now).await,
+        None => Ok(loaded),
+    }
+    .map(Some)
 }
 
 async fn compile(

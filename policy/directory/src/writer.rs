@@ -124,14 +124,18 @@ impl Writer {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        let job = Typed {
-            doing: Some(doing),
-            result: None,
-            reply,
-        };
+        let (job, answer) = Typed::new(doing);
         self.send(Message::Job(Box::new(job))).await?;
         answer.await.unwrap_or_else(|_| Err(E::from(stopped())))
+    }
+
+    /// Queues a job for which nobody waits; where too many wait, it is left undone.
+    pub(crate) fn later<F>(&self, doing: F)
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> Doing<'t, (), StoreError> + Send + 'static,
+    {
+        let (job, _) = Typed::new(doing);
+        let _ = self.messages.try_send(Message::Job(Box::new(job)));
     }
 
     /// Stores an intent (rule A2).

@@ -164,6 +164,30 @@ pub enum AdminChange {
         /// `SHA256:...`.
         fingerprint: String,
     },
+    /// Adds an app password (rule F5).
+    AppPasswordAdd {
+        /// Whose.
+        name: AccountName,
+        /// What is stored of it (`portcullis_authn::app_password_hash`).
+        hash: Vec<u8>,
+        /// What it is for; at most 100 characters.
+        label: String,
+        /// The protocols that it names; never the web.
+        protocols: ProtocolSet,
+        /// The folder to which it is narrowed, in the site's tree; `None` for all.
+        folder: Option<VirtualPath>,
+        /// The addresses from which it may be used; `None` for any.
+        addresses: Option<AddressList>,
+        /// When it ends; at most 366 days ahead.
+        expires: SystemTime,
+    },
+    /// Removes an app password; the sessions opened with it end.
+    AppPasswordRemove {
+        /// Whose.
+        name: AccountName,
+        /// Its id.
+        id: i64,
+    },
     /// Sets the one-time-code secret.
     TotpSet {
         /// Whose.
@@ -173,6 +197,18 @@ pub enum AdminChange {
     },
     /// Removes the one-time-code secret.
     TotpRemove {
+        /// Whose.
+        name: AccountName,
+    },
+    /// Makes a new set of recovery codes; the old one dies (rule L5).
+    RecoverySet {
+        /// Whose; it has one-time codes.
+        name: AccountName,
+        /// What is stored of each code (`portcullis_authn::recovery_hash`); ten of them.
+        hashes: Vec<Vec<u8>>,
+    },
+    /// Removes the recovery codes.
+    RecoveryRemove {
         /// Whose.
         name: AccountName,
     },
@@ -280,7 +316,8 @@ pub enum AdminChange {
     },
     /// Changes a site setting.
     SiteSet {
-        /// `factor_rule`, `tickets`, `protocols`, `protocol_access_groups_only`, `inactivity` ...
+        /// `factor_rule`, `tickets`, `protocols`, `protocol_access_groups_only`, `inactivity`,
+        /// `app_passwords` ...
         key: String,
         /// Its value as text.
         value: String,
@@ -382,6 +419,9 @@ pub enum AdminQuery {
         /// From where; not asked where it is absent.
         #[serde(default)]
         from: Option<IpAddr>,
+        /// By which of its app passwords, if by one.
+        #[serde(default)]
+        app_password: Option<i64>,
     },
     /// Who holds a level at a folder, and by which grant, in the order in which the accounts were
     /// made. An answer may hold no row and still say where to go on.

@@ -19,7 +19,7 @@ use crate::own::OwnerKey;
 use crate::registry::Registered;
 use crate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, Connection,
-    ConnectionInfo, EndReason, LoadedView, SessionSummary,
+    ConnectionInfo, EndReason, LoadedView, SessionSummary, ViewBasis,
 };
 
 impl Ports {
@@ -72,11 +72,7 @@ impl Ports {
             since: now,
             open_files: live.open_files.clone(),
         };
-        let standing = Standing {
-            account: live.account,
-            second: proof.second(),
-            cut_epoch: live.cut_epoch,
-        };
+        let standing = live.standing();
         self.registry
             .activate(entry, summary, standing, ends, most)?;
         live.present().await.map_err(|_| RefusalReason::Cut)?;
@@ -158,6 +154,7 @@ impl Ports {
             // A later epoch would have refused the admission; an earlier one cannot be.
             cut_epoch: loaded.cut_epoch,
             second: proof.second(),
+            app_password: proof.app_password(),
             own: self.own.list(key, self.clock.now()),
             open_files: Arc::default(),
         };
@@ -194,20 +191,21 @@ impl Ports {
     }
 
     /// Decides entry again at once for sessions that a change touched; asks the directory once for
-    /// each account, however many sessions it has. Those about which it cannot be asked end.
+    /// each account and way in, however many sessions it has. Those about which it cannot be asked
+    /// end.
     pub(crate) async fn decide_entries(&self, touched: &[Arc<Registered>]) -> u64 {
-        let mut by_account: BTreeMap<(AccountId, bool), Vec<(&Registered, Standing)>> =
+        let mut by_account: BTreeMap<(AccountId, ViewBasis), Vec<(&Registered, Standing)>> =
             BTreeMap::new();
         for entry in touched {
             if let Some(standing) = entry.standing() {
-                let key = (standing.account, counts_as_second(standing.second));
+                let key = (standing.account, standing.basis());
                 by_account.entry(key).or_default().push((entry, standing));
             }
         }
         let now = self.clock.now();
         let mut ended = 0;
-        for ((account, second_given), entries) in by_account {
-            let loaded = self.policy.load_view(account, second_given).await;
+        for ((account, basis), entries) in by_account {
+            let loaded = self.policy.load_view(account, basis).await;
             if let Err(error) = &loaded {
                 tracing::error!(%error, %account, "entry could not be decided again");
             }
@@ -233,7 +231,19 @@ impl Ports {
 pub(crate) struct Standing {
     pub(crate) account: AccountId,
     pub(crate) second: SecondFactor,
+    pub(crate) app_password: Option<CredentialId>,
     pub(crate) cut_epoch: i64,
+}
+
+impl Standing {
+    /// What its view is loaded for.
+    pub(crate) fn basis(&self) -> ViewBasis {
+        ViewBasis {
+            // For the rules of entry, anything but none at all is a second factor.
+            second_factor_given: self.second != SecondFactor::NotDue,
+            app_password: self.app_password,
+        }
+    }
 }
 
 /// Why a session may not go on under this view, if it may not.
@@ -283,9 +293,4 @@ fn entering(info: &ConnectionInfo, loaded: &LoadedView, second: SecondFactor) ->
 /// Whether what was given second satisfies the factor rule as it stands now.
 fn satisfies(loaded: &LoadedView, second: SecondFactor) -> bool {
     loaded.factors_satisfied && (second != SecondFactor::Vouched || loaded.vouching_counts)
-}
-
-/// A second factor, for the rules of entry: anything but none at all.
-pub(crate) fn counts_as_second(second: SecondFactor) -> bool {
-    second != SecondFactor::NotDue
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use portcullis_authn::{
-    AuthenticatedPrincipal, Clock, LoginEvent, LoginEvents, RefusalReason, SiteKey,
+    AuthenticatedPrincipal, Clock, FactorKind, LoginEvent, LoginEvents, RefusalReason, SiteKey,
 };
 use portcullis_model::{AccountId, AccountName, Protocol, SessionId};
 use tokio::time::Instant;
@@ -358,6 +358,7 @@ impl LoginEvents for Gate {
             }
             LoginEvent::FactorChecked {
                 account,
+                kind,
                 protocol,
                 peer,
                 right,
@@ -368,7 +369,11 @@ impl LoginEvents for Gate {
                     AuditOutcome::Refused
                 };
                 let actor = format!("account {account}");
-                let mut event = make(AuditKind::Factor, "code", outcome, actor);
+                let action = match kind {
+                    FactorKind::Code => "code",
+                    FactorKind::Recovery => "recovery",
+                };
+                let mut event = make(AuditKind::Factor, action, outcome, actor);
                 event.account = Some(account.0);
                 event.protocol = Some(protocol.as_str().to_owned());
                 event.peer = Some(peer.to_string());

@@ -58,5 +58,5 @@ pub use storage::{
     StageFrom, StagedFile, Storage,
 };
 pub use store::{
-    AdmissionAnswer, AdmissionRequest, FolderMove, FolderRule, LoadedView, PolicyStore,
+    AdmissionAnswer, AdmissionRequest, FolderMove, FolderRule, LoadedView, PolicyStore, ViewBasis,
 };

@@ -9,12 +9,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_authn::SecondFactor;
 use portcullis_model::{
-    AccessRequest, AccessView, AccountId, AccountName, Action, Decision, Denial, PlaceKind,
-    Protocol, VirtualPath, decide,
+    AccessRequest, AccessView, AccountId, AccountName, Action, CredentialId, Decision, Denial,
+    PlaceKind, Protocol, VirtualPath, decide,
 };
 
 use crate::announce::CutReason;
-use crate::entry::{Standing, counts_as_second, entry_lost, groups_of};
+use crate::entry::{Standing, entry_lost, groups_of};
 use crate::gate::Ports;
 use crate::opened::Opened;
 use crate::own::OwnList;
@@ -50,6 +50,7 @@ pub(crate) struct Live {
     pub(crate) open_files: Arc<AtomicU64>,
     pub(crate) cut_epoch: i64,
     second: SecondFactor,
+    app_password: Option<CredentialId>,
     present: RwLock<Arc<Present>>,
     /// At most one reload at a time, whatever the number of operations that want one.
     reload: tokio::sync::Mutex<()>,
@@ -69,6 +70,7 @@ pub(crate) struct Admitted {
     pub(crate) name: AccountName,
     pub(crate) cut_epoch: i64,
     pub(crate) second: SecondFactor,
+    pub(crate) app_password: Option<CredentialId>,
     pub(crate) own: Arc<OwnList>,
     pub(crate) open_files: Arc<AtomicU64>,
 }
@@ -90,6 +92,7 @@ impl Live {
             open_files: admitted.open_files,
             cut_epoch: admitted.cut_epoch,
             second: admitted.second,
+            app_password: admitted.app_password,
             present: RwLock::new(Arc::new(Present { loaded, stamp })),
             reload: tokio::sync::Mutex::new(()),
         }
@@ -129,12 +132,8 @@ impl Live {
                 return Ok(present);
             }
             let stamp = self.registered.stamp();
-            let loaded = match self
-                .ports
-                .policy
-                .load_view(self.account, self.had_second())
-                .await
-            {
+            let basis = self.standing().basis();
+            let loaded = match self.ports.policy.load_view(self.account, basis).await {
                 Ok(loaded) => loaded,
                 Err(error) => {
                     tracing::error!(%error, "a session's view cannot be loaded");
@@ -146,16 +145,13 @@ impl Live {
         self.fresh()?.ok_or(FsError::Unavailable)
     }
 
-    fn standing(&self) -> Standing {
+    pub(crate) fn standing(&self) -> Standing {
         Standing {
             account: self.account,
             second: self.second,
+            app_password: self.app_password,
             cut_epoch: self.cut_epoch,
         }
-    }
-
-    fn had_second(&self) -> bool {
-        counts_as_second(self.second)
     }
 
     /// Takes a newly loaded view over, or ends the session where it does not admit it any more.

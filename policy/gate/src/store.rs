@@ -34,6 +34,25 @@ pub struct LoadedView {
     pub max_sessions: u32,
 }
 
+/// What a session was admitted with, as far as its view depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ViewBasis {
+    /// Whether it was admitted with a second factor (or as vouched for), for
+    /// [`LoadedView::factors_satisfied`].
+    pub second_factor_given: bool,
+    /// The app password by which it came: the view is narrowed to what that names (rule F5), and
+    /// to no protocol at all where it is gone or the site does not permit it any more.
+    pub app_password: Option<CredentialId>,
+}
+
+impl ViewBasis {
+    /// With a second factor, and without an app password.
+    pub const FULL: ViewBasis = ViewBasis {
+        second_factor_given: true,
+        app_password: None,
+    };
+}
+
 /// What admission asks of the directory, in one transaction.
 #[derive(Debug)]
 pub struct AdmissionRequest<'a> {
@@ -82,14 +101,12 @@ pub struct FolderMove {
 /// Policy as sessions need it.
 #[async_trait]
 pub trait PolicyStore: Send + Sync + 'static {
-    /// The account's view at the current version; `None` where the account is gone.
-    ///
-    /// `second_factor_given` says whether the session was admitted with a second factor (or as
-    /// vouched for), for [`LoadedView::factors_satisfied`].
+    /// The account's view at the current version, as far as a session of this basis has it; `None`
+    /// where the account is gone.
     async fn load_view(
         &self,
         account: AccountId,
-        second_factor_given: bool,
+        basis: ViewBasis,
     ) -> Result<Option<LoadedView>, StoreError>;
 
     /// Admits or refuses in one transaction (rules C2, F3, F4).

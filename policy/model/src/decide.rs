@@ -49,6 +49,9 @@ pub enum DenyReason {
     /// Grants reach the place, and none of their levels allows the action.
     #[error("no granted level allows this action here")]
     LevelTooLow,
+    /// The place lies outside the folder of the app password that was used (rule F5).
+    #[error("the app password does not reach this place")]
+    OutsideAppPassword,
     /// The question makes no sense of this place, such as the deletion of `/`.
     #[error("this cannot be done to this place")]
     NotApplicable,
@@ -171,7 +174,9 @@ pub(crate) fn evaluate<N: Notes>(
             return Decision::Allow(AllowedBy::PassThrough);
         }
     }
-    let reason = if levels.is_empty() {
+    let reason = if view.is_outside(request.path) {
+        DenyReason::OutsideAppPassword
+    } else if levels.is_empty() {
         DenyReason::NoGrant
     } else {
         DenyReason::LevelTooLow

@@ -12,6 +12,7 @@ mod holding;
 mod ids;
 mod level;
 mod name;
+mod narrow;
 mod origins;
 mod path;
 mod protocol;

@@ -123,6 +123,8 @@ pub struct AccessView {
     /// Folders with a grant that works at its own folder; ordered, so that "is there one below"
     /// is one range query.
     pub(crate) working: BTreeSet<Box<str>>,
+    /// The folder to which the view was narrowed; nothing outside it is allowed.
+    pub(crate) narrowed_to: Option<VirtualPath>,
 }
 
 impl AccessView {
@@ -139,6 +141,7 @@ impl AccessView {
             grants: Vec::new(),
             fences: Vec::new(),
             blocks: Vec::new(),
+            narrowed_to: None,
         }
     }
 
@@ -221,6 +224,7 @@ impl AccessView {
             grants: self.grants.clone(),
             fences: with(|rules| rules.fence),
             blocks: with(|rules| rules.block),
+            narrowed_to: self.narrowed_to.clone(),
         }
     }
 
@@ -242,7 +246,7 @@ impl AccessView {
 pub struct AccessViewBuilder {
     principal: Principal,
     active: bool,
-    role: SiteRole,
+    pub(crate) role: SiteRole,
     pub(crate) protocols: ProtocolSet,
     origins: Origins,
     version: SubjectVersion,
@@ -250,6 +254,7 @@ pub struct AccessViewBuilder {
     pub(crate) grants: Vec<ViewGrant>,
     pub(crate) fences: Vec<VirtualPath>,
     pub(crate) blocks: Vec<VirtualPath>,
+    pub(crate) narrowed_to: Option<VirtualPath>,
 }
 
 impl AccessViewBuilder {
@@ -350,6 +355,7 @@ impl AccessViewBuilder {
             longest: folders.keys().map(|path| path.len()).max().unwrap_or(0),
             folders,
             working,
+            narrowed_to: self.narrowed_to,
         }
     }
 }

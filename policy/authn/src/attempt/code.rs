@@ -4,8 +4,8 @@ use crate::attempt::proven::{Grounds, Proven};
 use crate::attempt::{AuthnAttempt, PendingCode, Stage, Step, StepResult};
 use crate::codes::{CodeCheck, Verdict, digits_of, live_tickets};
 use crate::{
-    FirstFactor, LoginAccount, ProvenCredential, RefusalReason, SecondFactor, SecretText,
-    SiteLogin, StoreError, TicketQuery, address_key,
+    FactorKind, FirstFactor, LoginAccount, ProvenCredential, RefusalReason, SecondFactor,
+    SecretText, SiteLogin, StoreError, TicketQuery, address_key, recovery_hash,
 };
 
 impl AuthnAttempt {
@@ -30,10 +30,15 @@ impl AuthnAttempt {
             return Ok(Step::Refused(RefusalReason::Cut));
         };
         let code = digits_of(typed.expose());
-        match self
-            .judge_code(&site, &account, proven.credential, &code)
-            .await?
-        {
+        // Here only: a recovery code is never appended to a password (rule L5).
+        let verdict = match recovery_hash(typed.expose()) {
+            Some(hash) => self.judge_recovery(&account, hash).await?,
+            None => {
+                self.judge_code(&site, &account, proven.credential, &code)
+                    .await?
+            }
+        };
+        match verdict {
             Verdict::Refused(reason) => {
                 // A proven key stays proven: SSH goes on after partial success.
                 if proven.first == FirstFactor::Key {
@@ -50,6 +55,23 @@ impl AuthnAttempt {
                     .await
             }
         }
+    }
+
+    /// Checks a recovery code after a first factor that was right, and tells the audit.
+    async fn judge_recovery(
+        &self,
+        account: &LoginAccount,
+        hash: Vec<u8>,
+    ) -> Result<Verdict, StoreError> {
+        let verdict = self.authn.check_recovery(account, hash).await?;
+        match verdict {
+            Verdict::Refused(RefusalReason::WrongCode) => {
+                self.record_code(account, FactorKind::Recovery, false);
+            }
+            Verdict::Refused(_) => {}
+            _ => self.record_code(account, FactorKind::Recovery, true),
+        }
+        Ok(verdict)
     }
 
     /// Checks a code after a first factor that was right, and tells the audit.
@@ -72,9 +94,11 @@ impl AuthnAttempt {
         };
         let verdict = self.authn.check_code(check).await?;
         match verdict {
-            Verdict::Fresh(_) | Verdict::Ticket(_) => self.record_code(account, true),
+            Verdict::Fresh(_) | Verdict::Ticket(_) | Verdict::Recovery(_) => {
+                self.record_code(account, FactorKind::Code, true);
+            }
             Verdict::Refused(RefusalReason::WrongCode | RefusalReason::SpentCode) => {
-                self.record_code(account, false);
+                self.record_code(account, FactorKind::Code, false);
             }
             Verdict::Refused(_) => {}
         }
@@ -90,24 +114,30 @@ impl AuthnAttempt {
         code: &str,
         verdict: Verdict,
     ) -> StepResult {
-        let (second, totp, spend, ticket) = match verdict {
-            Verdict::Fresh(spend) => {
-                let ticket = self.ticket_opening(site, proven.credential, spend.totp, code);
-                (SecondFactor::Code, spend.totp, Some(spend), ticket)
-            }
-            Verdict::Ticket(totp) => (SecondFactor::Ticket, totp, None, None),
-            Verdict::Refused(reason) => return Ok(Step::Refused(reason)),
+        let second = match &verdict {
+            Verdict::Fresh(_) => SecondFactor::Code,
+            Verdict::Recovery(_) => SecondFactor::RecoveryCode,
+            Verdict::Ticket(_) => SecondFactor::Ticket,
+            Verdict::Refused(reason) => return Ok(Step::Refused(*reason)),
         };
-        let totp = Some(totp);
-        self.accept(Grounds {
-            account,
-            proven,
-            second,
-            totp,
-            spend,
-            ticket,
-        })
-        .await
+        let first = proven.credential;
+        let mut grounds = Grounds::new(account, proven, second);
+        match verdict {
+            Verdict::Fresh(spend) => {
+                grounds.ticket = self.ticket_opening(site, first, spend.totp, code);
+                grounds.factor = Some(spend.totp);
+                grounds.spend = Some(spend);
+            }
+            // It opens no ticket: a ticket remembers the code by which it may be asked for again,
+            // and this one is good once.
+            Verdict::Recovery(spend) => {
+                grounds.factor = Some(spend.set);
+                grounds.recovery = Some(spend);
+            }
+            Verdict::Ticket(totp) => grounds.factor = Some(totp),
+            Verdict::Refused(_) => {}
+        }
+        self.accept(grounds).await
     }
 
     /// Whether a live ticket lets this first factor in without a code (rule F4), and of which

@@ -10,9 +10,9 @@ use crate::attempt::{AuthnAttempt, Stage, Step, StepResult};
 use crate::codes::{digits_of, unix_seconds};
 use crate::factors::{self, Due, Presented};
 use crate::{
-    Enrolment, FirstFactor, LoginAccount, Need, RefusalReason, SecondFactor, SecretText,
-    StoreError, TOTP_PURPOSE, new_totp_secret, password_problem, same_bytes, token_hash,
-    totp_base32, totp_step, totp_uri,
+    Enrolment, FactorKind, FirstFactor, LoginAccount, Need, RefusalReason, SecondFactor,
+    SecretText, StoreError, TOTP_PURPOSE, new_totp_secret, password_problem, same_bytes,
+    token_hash, totp_base32, totp_step, totp_uri,
 };
 
 /// New passwords that may be tried for one token on one connection.
@@ -163,7 +163,7 @@ impl AuthnAttempt {
         }
         let code = digits_of(typed.expose());
         let step = totp_step(&enrolling.secret, &code, unix_seconds(now));
-        self.record_code(&account, step.is_some());
+        self.record_code(&account, FactorKind::Code, step.is_some());
         let Some(step) = step else {
             self.authn.count_wrong_code(&account, now).await?;
             enrolling.tries += 1;

@@ -47,7 +47,7 @@ impl AuthnAttempt {
                 let first = stored.credential;
                 if let Some(totp) = self.live_ticket(&scene.site, &account, first).await? {
                     let mut grounds = Grounds::new(&account, proven, SecondFactor::Ticket);
-                    grounds.totp = Some(totp);
+                    grounds.factor = Some(totp);
                     return self.accept(grounds).await;
                 }
                 self.ask_code(Ok(proven), RefusalReason::CodeMissing)

@@ -6,6 +6,7 @@
 //! a failing store included, ends in a refusal or in asking for more. What was proven belongs to
 //! the user name for which it was proven, and is forgotten when another name comes.
 
+mod app_password;
 mod code;
 mod invitation;
 mod key;
@@ -20,8 +21,9 @@ use portcullis_model::{AccountId, AccountName};
 
 use crate::throttle::{Entry, Subject, counts};
 use crate::{
-    AttemptContext, AuthenticatedPrincipal, Authenticator, Credential, FirstFactor, LoginAccount,
-    LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason, SiteLogin, StoreError, keys,
+    AttemptContext, AuthenticatedPrincipal, Authenticator, Credential, FactorKind, FirstFactor,
+    LoginAccount, LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason, SiteLogin,
+    StoreError, keys,
 };
 use invitation::{Enrolling, Redeeming};
 use proven::Proven;
@@ -356,9 +358,10 @@ impl AuthnAttempt {
         });
     }
 
-    fn record_code(&self, account: &LoginAccount, right: bool) {
+    fn record_code(&self, account: &LoginAccount, kind: FactorKind, right: bool) {
         self.authn.events.record(LoginEvent::FactorChecked {
             account: account.id,
+            kind,
             protocol: self.context.protocol,
             peer: self.context.peer,
             right,

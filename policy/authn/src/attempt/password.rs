@@ -22,10 +22,20 @@ impl AuthnAttempt {
     /// depends on the account's rules, and for a right password only on more than that.
     pub(super) async fn password(&mut self, presented: SecretText) -> StepResult {
         let scene = self.enter(false).await?;
-        match scene.entry {
-            Entry::Banned | Entry::Waiting => return Ok(Step::Refused(RefusalReason::Throttled)),
-            Entry::Slow => tokio::time::sleep(SLOWNESS).await,
-            Entry::Open => {}
+        if matches!(scene.entry, Entry::Banned | Entry::Waiting) {
+            return Ok(Step::Refused(RefusalReason::Throttled));
+        }
+        let mut unusable = None;
+        if let Some(account) = &scene.account {
+            match self.app_password(&scene.site, account, &presented).await? {
+                // Before the slowness, which never meets an app password (rule B1).
+                Some(Ok(proven)) => return self.by_app_password(account, proven).await,
+                Some(Err(reason)) => unusable = Some(reason),
+                None => {}
+            }
+        }
+        if scene.entry == Entry::Slow {
+            tokio::time::sleep(SLOWNESS).await;
         }
         let invited = self.invitation(scene.account.as_ref(), &presented);
         if let (Some(Ok(invitation)), Some(account)) = (invited, &scene.account) {
@@ -40,7 +50,7 @@ impl AuthnAttempt {
         let wrong = match (&scene.account, invited) {
             (None, _) => RefusalReason::UnknownName,
             (Some(_), Some(Err(reason))) => reason,
-            (Some(_), _) => RefusalReason::WrongPassword,
+            (Some(_), _) => unusable.unwrap_or(RefusalReason::WrongPassword),
         };
         let Scene { site, account, .. } = scene;
         match account {
@@ -104,7 +114,7 @@ impl AuthnAttempt {
             let proven = proven_password(account, stored, presented.expose());
             if let Some(totp) = self.live_ticket(site, account, stored.credential).await? {
                 let mut grounds = Grounds::new(account, proven, SecondFactor::Ticket);
-                grounds.totp = Some(totp);
+                grounds.factor = Some(totp);
                 return self.accept(grounds).await;
             }
             return self.ask_code(Ok(proven), RefusalReason::CodeMissing);

@@ -11,7 +11,7 @@ use crate::attempt::{AuthnAttempt, Step, StepResult};
 use crate::codes::code_hash;
 use crate::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, LoginAccount, ProvenCredential,
-    RefusalReason, SecondFactor, SecretText, SiteLogin, TicketOpening, address_key,
+    RecoverySpend, RefusalReason, SecondFactor, SecretText, SiteLogin, TicketOpening, address_key,
 };
 
 /// Life of the tickets of SFTP and FTP (rule F4).
@@ -62,6 +62,8 @@ impl Proven {
             && account.cut_epoch == self.cut_epoch
             && match self.first {
                 FirstFactor::Password => account.password.iter().any(|p| by(&p.credential)),
+                // Looked up in the same step; the admission looks once more.
+                FirstFactor::AppPassword => true,
                 FirstFactor::Key => account.keys.iter().any(|key| by(&key.credential)),
                 FirstFactor::Invitation => account.invitation.as_ref().is_some_and(|open| {
                     self.enrolment
@@ -77,9 +79,10 @@ pub(super) struct Grounds<'a> {
     pub(super) account: &'a LoginAccount,
     pub(super) proven: Proven,
     pub(super) second: SecondFactor,
-    /// The one-time-code secret, where it was used.
-    pub(super) totp: Option<ProvenCredential>,
+    /// The one-time-code secret or set of recovery codes, where one was used.
+    pub(super) factor: Option<ProvenCredential>,
     pub(super) spend: Option<CodeSpend>,
+    pub(super) recovery: Option<RecoverySpend>,
     pub(super) ticket: Option<TicketOpening>,
 }
 
@@ -90,8 +93,9 @@ impl<'a> Grounds<'a> {
             account,
             proven,
             second,
-            totp: None,
+            factor: None,
             spend: None,
+            recovery: None,
             ticket: None,
         }
     }
@@ -104,8 +108,9 @@ impl AuthnAttempt {
             account,
             proven,
             second,
-            totp,
+            factor,
             spend,
+            recovery,
             ticket,
         } = grounds;
         if !account.active {
@@ -126,8 +131,9 @@ impl AuthnAttempt {
             cut_epoch: proven.cut_epoch,
             first: proven.first,
             second,
-            credentials: proven.credential.into_iter().chain(totp).collect(),
+            credentials: proven.credential.into_iter().chain(factor).collect(),
             spend,
+            recovery,
             ticket,
             enrolment: proven.enrolment,
             ends: proven.ends,

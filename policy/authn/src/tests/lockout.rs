@@ -289,6 +289,9 @@ fn only_guesses_count() {
         R::BadInvitation,
         R::ProtocolNotPermitted,
         R::Unavailable,
+        R::AppPasswordProtocol,
+        R::AppPasswordAddress,
+        R::AppPasswordForbidden,
     ] {
         assert!(
             !throttle::counts(reason, false) && !throttle::counts(reason, true),

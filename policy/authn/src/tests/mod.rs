@@ -8,12 +8,14 @@
     reason = "tests"
 )]
 
+mod app_passwords;
 mod codes;
 mod invitations;
 mod keys;
 mod lockout;
 mod names;
 mod passwords;
+mod recovery;
 mod secrets;
 mod store;
 mod wrong;
@@ -76,6 +78,14 @@ impl Events {
             _ => None,
         };
         self.0.lock().unwrap().iter().filter_map(right).collect()
+    }
+
+    pub(crate) fn factor_kinds(&self) -> Vec<FactorKind> {
+        let kind = |event: &LoginEvent| match event {
+            LoginEvent::FactorChecked { kind, .. } => Some(*kind),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(kind).collect()
     }
 
     pub(crate) fn bans(&self) -> Vec<u64> {

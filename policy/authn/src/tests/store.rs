@@ -29,6 +29,8 @@ struct State {
     counters: HashMap<ThrottleKey, Counter>,
     known: HashSet<(AccountId, String)>,
     rehashed: Vec<(CredentialId, SecretText)>,
+    app_passwords: HashMap<AccountId, Vec<StoredAppPassword>>,
+    recovery: HashMap<AccountId, StoredRecovery>,
     down: bool,
 }
 
@@ -64,7 +66,27 @@ impl FakeStore {
         self.0.lock().unwrap().site = Some(SiteLogin {
             factor_rule,
             tickets,
+            app_passwords: SiteAppPasswords::Allowed,
         });
+    }
+
+    pub(crate) fn site_app_passwords(&self, app_passwords: SiteAppPasswords) {
+        self.0.lock().unwrap().site = Some(SiteLogin {
+            factor_rule: SiteFactorRule::Everyone,
+            tickets: true,
+            app_passwords,
+        });
+    }
+
+    pub(crate) fn give_recovery(&self, account: i64, stored: StoredRecovery) {
+        let mut state = self.0.lock().unwrap();
+        state.recovery.insert(AccountId(account), stored);
+    }
+
+    pub(crate) fn give_app_password(&self, account: i64, stored: StoredAppPassword) {
+        let mut state = self.0.lock().unwrap();
+        let held = state.app_passwords.entry(AccountId(account)).or_default();
+        held.push(stored);
     }
 
     pub(crate) fn set_down(&self, down: bool) {
@@ -125,6 +147,14 @@ impl FakeStore {
             totp.last_step = spend.step;
         }
         let id = account.id;
+        if let Some(spend) = proof.recovery() {
+            let held = state.recovery.get_mut(&id).ok_or(RefusalReason::Cut)?;
+            let before = held.hashes.len();
+            held.hashes.retain(|hash| *hash != spend.hash);
+            if held.hashes.len() == before {
+                return Err(RefusalReason::SpentCode);
+            }
+        }
         if let Some(opening) = proof.ticket() {
             let ends = now + Duration::from_secs(opening.life_seconds.into());
             state.tickets.push(Ticket {
@@ -143,12 +173,32 @@ impl LoginStore for FakeStore {
         let default = SiteLogin {
             factor_rule: SiteFactorRule::Everyone,
             tickets: true,
+            app_passwords: SiteAppPasswords::Allowed,
         };
         Ok(self.reach().await?.site.clone().unwrap_or(default))
     }
 
     async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError> {
         Ok(self.reach().await?.accounts.get(normal).cloned())
+    }
+
+    async fn app_passwords(
+        &self,
+        account: AccountId,
+    ) -> Result<Vec<StoredAppPassword>, StoreError> {
+        let state = self.reach().await?;
+        Ok(state
+            .app_passwords
+            .get(&account)
+            .cloned()
+            .unwrap_or_default())
+    }
+
+    async fn recovery_codes(
+        &self,
+        account: AccountId,
+    ) -> Result<Option<StoredRecovery>, StoreError> {
+        Ok(self.reach().await?.recovery.get(&account).cloned())
     }
 
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -8,7 +8,7 @@ CREATE UNIQUE INDEX credentials_single ON credentials (account, kind)
 ALTER TABLE passwords ADD COLUMN must_change BOOLEAN NOT NULL DEFAULT FALSE;
 
 -- hash = SHA-256 of the app password, which has at least 128 bits. `addresses` holds ranges with
--- spaces between them; empty is any address. `folder` is in the site's tree; NULL is all.
+-- commas between them; empty is any address. `folder` is in the site's tree; NULL is all.
 CREATE TABLE app_passwords (
     credential BIGINT PRIMARY KEY REFERENCES credentials (id) ON DELETE CASCADE,
     account    BIGINT NOT NULL,
@@ -30,6 +30,7 @@ CREATE TABLE recovery_codes (
     hash       BYTEA  NOT NULL,
     PRIMARY KEY (credential, hash)
 );
+CREATE INDEX credentials_recovery ON credentials (account) WHERE kind = 'recovery';
 
 ALTER TABLE site ADD COLUMN app_passwords TEXT NOT NULL DEFAULT 'allowed'
     CHECK (app_passwords IN ('allowed', 'addresses', 'forbidden'));

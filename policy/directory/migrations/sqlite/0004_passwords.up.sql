@@ -73,7 +73,7 @@ CREATE UNIQUE INDEX credentials_single ON credentials (account, kind)
     WHERE kind IN ('password', 'totp', 'recovery');
 
 -- hash = SHA-256 of the app password, which has at least 128 bits. `addresses` holds ranges with
--- spaces between them; empty is any address. `folder` is in the site's tree; NULL is all.
+-- commas between them; empty is any address. `folder` is in the site's tree; NULL is all.
 CREATE TABLE app_passwords (
     credential INTEGER PRIMARY KEY REFERENCES credentials (id) ON DELETE CASCADE,
     account    INTEGER NOT NULL,
@@ -95,6 +95,7 @@ CREATE TABLE recovery_codes (
     hash       BLOB    NOT NULL,
     PRIMARY KEY (credential, hash)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX credentials_recovery ON credentials (account) WHERE kind = 'recovery';
 
 ALTER TABLE site ADD COLUMN app_passwords TEXT NOT NULL DEFAULT 'allowed'
     CHECK (app_passwords IN ('allowed', 'addresses', 'forbidden'));

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use portcullis_authn::RECOVERY_CODES;
 use portcullis_gate::AuditKind;
 use portcullis_gate::admin::AdminError;
 use portcullis_model::{AccountName, CredentialId};
@@ -13,13 +14,11 @@ use crate::admission::{self, Enrolled};
 use crate::credentials::{self, Kind, MOST_KEYS};
 use crate::outbox::Touched;
 use crate::subjects::unknown;
-use crate::times::{DAY, millis};
-use crate::{openssh, site};
+use crate::times::{DAY, SLACK, millis};
+use crate::{openssh, recovery, site};
 
 /// The longest stored hash or sealed secret, in bytes.
 const MOST_SECRET: usize = 1024;
-/// Clocks of the asking process and of the directory may differ by this, in milliseconds.
-const SLACK: i64 = 60_000;
 
 impl Making<'_> {
     pub(super) async fn password_set(
@@ -98,16 +97,55 @@ impl Making<'_> {
         let account = self.account(name).await?;
         check_sealed(sealed)?;
         let old = credentials::set_totp(self.tx, account.id, self.version, sealed, 0).await?;
-        Ok(self.credential_changed(&account, old).await?)
+        Ok(self.totp_changed(&account, old).await?)
     }
 
     pub(super) async fn totp_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         let connection = &mut self.tx.connection;
         match credentials::remove_single(connection, account.id, Kind::Totp).await? {
-            Some(old) => Ok(self.credential_changed(&account, Some(old)).await?),
+            Some(old) => Ok(self.totp_changed(&account, Some(old)).await?),
             None => refused(format!("`{}` has no one-time codes", account.name)),
         }
+    }
+
+    pub(super) async fn recovery_set(
+        &mut self,
+        name: &AccountName,
+        hashes: &[Vec<u8>],
+    ) -> Result<Done, AdminError> {
+        let account = self.account(name).await?;
+        if hashes.len() != RECOVERY_CODES || hashes.iter().any(|hash| hash.len() != 32) {
+            return refused(format!(
+                "a set of recovery codes is stored as {RECOVERY_CODES} SHA-256 hashes"
+            ));
+        }
+        let connection = &mut self.tx.connection;
+        if credentials::totp(connection, account.id).await?.is_none() {
+            return refused(format!(
+                "`{name}` has no one-time codes for which recovery codes could stand in; \
+                 `portcullis totp set {name}` makes a secret"
+            ));
+        }
+        let old = recovery::set(self.tx, account.id, self.version, hashes).await?;
+        let done = self.credential_changed(&account, old).await?;
+        Ok(done.detail(format!("{RECOVERY_CODES} recovery codes")))
+    }
+
+    pub(super) async fn recovery_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
+        let account = self.account(name).await?;
+        match recovery::remove(&mut self.tx.connection, account.id).await? {
+            Some(old) => Ok(self.credential_changed(&account, Some(old)).await?),
+            None => refused(format!("`{name}` has no recovery codes")),
+        }
+    }
+
+    /// The recovery codes go with the secret for which they stood in.
+    async fn totp_changed(&mut self, account: &Account, old: Option<CredentialId>) -> Stored<Done> {
+        let codes = recovery::remove(&mut self.tx.connection, account.id).await?;
+        let mut done = self.credential_changed(account, old).await?;
+        done.touched = done.touched.cut_credential(codes);
+        Ok(done)
     }
 
     pub(super) async fn invite(

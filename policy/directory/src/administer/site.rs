@@ -53,10 +53,14 @@ impl Making<'_> {
             "tickets" => site.tickets = on_or_off(key, value)?,
             "protocols" => site.protocols = protocols(value)?,
             "protocol_access_groups_only" => site.groups_only = on_or_off(key, value)?,
+            "app_passwords" => match site::app_passwords_from(value) {
+                Some(rule) => site.app_passwords = rule,
+                None => return refused("app_passwords is `allowed`, `addresses` or `forbidden`"),
+            },
             _ => {
                 return refused(format!(
                     "`{key}` is no site setting; the settings are factor_rule, tickets, protocols, \
-                     protocol_access_groups_only and inactivity"
+                     protocol_access_groups_only, inactivity and app_passwords"
                 ));
             }
         }

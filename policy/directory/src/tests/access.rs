@@ -172,7 +172,7 @@ async fn a_loaded_view_answers_as_the_whole_site_would() {
             let id = site.id(user).await;
             let loaded = site
                 .directory
-                .load_view(id, true)
+                .load_view(id, ViewBasis::FULL)
                 .await
                 .unwrap()
                 .unwrap()
@@ -209,7 +209,12 @@ async fn a_loaded_view_answers_as_the_whole_site_would() {
 
 async fn levels(site: &Site, user: &str, folder: &str) -> bool {
     let id = site.id(user).await;
-    let loaded = site.directory.load_view(id, true).await.unwrap().unwrap();
+    let loaded = site
+        .directory
+        .load_view(id, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     let place = path(&format!("{folder}/f"));
     let request = AccessRequest::new(Action::Read, &place, PlaceKind::File, Protocol::Sftp);
     decide(&loaded.view, &request).is_allow()
@@ -305,7 +310,7 @@ async fn a_grant_on_a_large_group_touches_one_row() {
     };
     let before = site
         .directory
-        .load_view(site.id("ana").await, true)
+        .load_view(site.id("ana").await, ViewBasis::FULL)
         .await
         .unwrap()
         .unwrap();
@@ -316,7 +321,7 @@ async fn a_grant_on_a_large_group_touches_one_row() {
     );
     let after = site
         .directory
-        .load_view(site.id("ana").await, true)
+        .load_view(site.id("ana").await, ViewBasis::FULL)
         .await
         .unwrap()
         .unwrap();
@@ -374,7 +379,7 @@ async fn protocols_are_the_union_within_the_site() {
     .await;
     let now = async || {
         site.directory
-            .load_view(id, true)
+            .load_view(id, ViewBasis::FULL)
             .await
             .unwrap()
             .unwrap()

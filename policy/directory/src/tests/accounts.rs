@@ -43,7 +43,7 @@ async fn active(site: &Site) -> (bool, bool) {
     let login = site.directory.login_account("ana").await.unwrap().unwrap();
     let loaded = site
         .directory
-        .load_view(login.id, true)
+        .load_view(login.id, ViewBasis::FULL)
         .await
         .unwrap()
         .unwrap();

@@ -54,8 +54,10 @@ async fn prove(site: &Site, text: &str, step: i64) -> Proven {
         second: SecondFactor::Code,
         credentials: vec![password, totp],
         spend: Some(CodeSpend { totp, step }),
+        recovery: None,
         ticket: Some(ticket(password)),
         enrolment: None,
+        app_password: None,
     }
 }
 
@@ -345,6 +347,7 @@ async fn invited(site: &Site, text: &str) -> Proven {
         second: SecondFactor::Code,
         credentials: Vec::new(),
         spend: None,
+        recovery: None,
         ticket: None,
         enrolment: Some(Enrolled {
             invitation: account.invitation.unwrap().id,
@@ -352,6 +355,7 @@ async fn invited(site: &Site, text: &str) -> Proven {
             totp_sealed: Some(vec![3; 40]),
             first_step: Some(500),
         }),
+        app_password: None,
     }
 }
 
@@ -456,4 +460,52 @@ async fn a_login_with_nothing_to_write_takes_no_number_and_no_write() {
             .await
             .is_err()
     );
+}
+
+#[tokio::test]
+async fn a_recovery_code_is_spent_by_one_admission_and_few_are_found() {
+    // rule L5
+    let site = Site::new().await;
+    two_factors(&site, "ana").await;
+    let hashes: Vec<Vec<u8>> = (0..10).map(|byte| vec![byte; 32]).collect();
+    site.change(AdminChange::RecoverySet {
+        name: name("ana"),
+        hashes: hashes.clone(),
+    })
+    .await;
+    let id = site.id("ana").await;
+    let set = site.directory.recovery_codes(id).await.unwrap().unwrap();
+    let by_code = async |hash: &Vec<u8>| {
+        let mut proven = prove(&site, "ana", 0).await;
+        proven.second = SecondFactor::RecoveryCode;
+        proven.credentials = vec![proven.credentials[0], set.credential];
+        proven.spend = None;
+        proven.ticket = None;
+        proven.recovery = Some(portcullis_authn::RecoverySpend {
+            set: set.credential,
+            hash: hash.clone(),
+        });
+        proven
+    };
+    let proven = by_code(&hashes[0]).await;
+    let (one, other) = tokio::join!(admit(&site, &proven), admit(&site, &proven));
+    assert!(one.is_ok() != other.is_ok(), "one of two");
+    let refused = admit(&site, &proven).await.unwrap_err();
+    assert_eq!(refused, RefusalReason::SpentCode);
+    let low = async || {
+        let found = site.query(AdminQuery::Findings).await.to_string();
+        found.contains("recovery_codes_low")
+    };
+    for hash in &hashes[1..7] {
+        admit(&site, &by_code(hash).await).await.unwrap();
+    }
+    assert!(!low().await);
+    admit(&site, &by_code(&hashes[7]).await).await.unwrap();
+    assert!(low().await);
+    // A refused admission spends nothing.
+    site.change(AdminChange::UserDisable { name: name("ana") })
+        .await;
+    admit(&site, &by_code(&hashes[8]).await).await.unwrap_err();
+    let left = site.directory.recovery_codes(id).await.unwrap().unwrap();
+    assert_eq!(left.hashes, [vec![8; 32], vec![9; 32]]);
 }

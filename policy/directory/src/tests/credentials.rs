@@ -390,3 +390,53 @@ async fn what_concerns_entry_is_said() {
     };
     assert!(!site.done(grant).await.1.entry);
 }
+
+fn recovery_set(user: &str, first: u8) -> AdminChange {
+    AdminChange::RecoverySet {
+        name: name(user),
+        hashes: (first..first + 10).map(|byte| vec![byte; 32]).collect(),
+    }
+}
+
+fn totp_set(user: &str) -> AdminChange {
+    AdminChange::TotpSet {
+        name: name(user),
+        sealed: vec![1; 40],
+    }
+}
+
+#[tokio::test]
+async fn recovery_codes_stand_in_for_one_secret_and_a_new_set_kills_the_old() {
+    // rule L5, rule C5
+    let site = Site::new().await;
+    let id = site.user("ana").await;
+    let refusal = site.refusal(recovery_set("ana", 0)).await.to_string();
+    assert!(refusal.contains("totp set ana"), "{refusal}");
+    site.change(totp_set("ana")).await;
+    let (_, made) = site.done(recovery_set("ana", 0)).await;
+    assert_eq!(made.cuts, []);
+    let held = async || site.directory.recovery_codes(id).await.unwrap();
+    let first = held().await.unwrap();
+    assert_eq!(first.hashes.len(), 10);
+    let (_, again) = site.done(recovery_set("ana", 10)).await;
+    assert_eq!(again.cuts, cut(first.credential.id));
+    let second = held().await.unwrap();
+    assert!(!second.hashes.contains(&vec![0; 32]) && second.hashes.contains(&vec![10; 32]));
+    let shown = site.query(AdminQuery::User { name: name("ana") }).await;
+    assert_eq!(shown["recovery_codes"], 10);
+    // They go with the secret.
+    let (_, reset) = site.done(totp_set("ana")).await;
+    assert!(
+        reset.cuts.contains(&cut(second.credential.id)[0]),
+        "{reset:?}"
+    );
+    assert!(held().await.is_none());
+    let remove = AdminChange::RecoveryRemove { name: name("ana") };
+    let refusal = site.refusal(remove).await.to_string();
+    assert_eq!(refusal, "`ana` has no recovery codes");
+    let few = AdminChange::RecoverySet {
+        name: name("ana"),
+        hashes: vec![vec![1; 32]],
+    };
+    assert!(site.refusal(few).await.to_string().contains("10 SHA-256"));
+}

@@ -119,7 +119,7 @@ async fn rules_follow_a_moved_folder_in_one_commit() {
     assert!(changes.len() == 1 && changes[0].site);
     let loaded = site
         .directory
-        .load_view(site.id("ana").await, true)
+        .load_view(site.id("ana").await, ViewBasis::FULL)
         .await
         .unwrap()
         .unwrap();
@@ -206,7 +206,7 @@ async fn a_home_keeps_its_place_when_the_root_view_changes() {
     assert_eq!(rules(&site, "/é").await, ["home /é"]);
     let loaded = site
         .directory
-        .load_view(site.id("ana").await, true)
+        .load_view(site.id("ana").await, ViewBasis::FULL)
         .await
         .unwrap()
         .unwrap();

@@ -78,6 +78,8 @@ impl Site {
             spend: None,
             ticket: None,
             enrolment: None,
+            recovery: None,
+            app_password: None,
         };
         let entry = Entry {
             protocol: Protocol::Sftp,
@@ -120,7 +122,12 @@ async fn an_account_expires_when_it_was_said_to() {
     let (_, change) = site.done(limited("ana", expires(Some(end)))).await;
     // rule C3: open sessions hear of it.
     assert!(change.entry && change.accounts == [id]);
-    let loaded = site.directory.load_view(id, true).await.unwrap().unwrap();
+    let loaded = site
+        .directory
+        .load_view(id, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(loaded.expires, Some(end));
     assert!(site.shown("ana").await["expires"].is_string());
     assert_eq!(site.findings("expires_soon").await, ["ana"]);
@@ -283,7 +290,12 @@ async fn an_address_list_keeps_others_out() {
     assert!(change.entry && change.accounts == [id]);
     site.enter("ana", "10.1.2.3").await.unwrap();
     assert_eq!(site.enter("ana", OFFICE).await, refused);
-    let loaded = site.directory.load_view(id, true).await.unwrap().unwrap();
+    let loaded = site
+        .directory
+        .load_view(id, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(matches!(loaded.view.origins(), Origins::Own(_)));
     let anywhere = UserLimits {
         addresses: Some(Limit::Off),
@@ -334,6 +346,7 @@ async fn an_explanation_says_from_where_nobody_comes_in() {
             path: path("/a/f"),
             kind: PlaceKind::File,
             protocol: Protocol::Sftp,
+            app_password: None,
             from: from.map(|from| from.parse().unwrap()),
         };
         site.query(question).await

@@ -10,6 +10,7 @@
 mod access;
 mod accounts;
 mod admission;
+mod app_passwords;
 mod audit;
 mod crash;
 mod credentials;
@@ -34,7 +35,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_authn::{Clock, LoginStore as _};
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminQuery, Subject, UserLimits};
-use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, Change, PolicyStore as _};
+use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, Change, PolicyStore as _, ViewBasis};
 use portcullis_model::{
     AccessLevel, AccountId, AccountName, GroupName, Protocol, ProtocolSet, SiteRole, VirtualPath,
 };

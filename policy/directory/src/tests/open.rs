@@ -153,9 +153,19 @@ async fn everything_is_there_after_a_restart() {
     let id = site.user("ana").await;
     site.change(AdminChange::UserDisable { name: name("ana") })
         .await;
-    let before = site.directory.load_view(id, true).await.unwrap().unwrap();
+    let before = site
+        .directory
+        .load_view(id, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     site.reopen().await;
-    let after = site.directory.load_view(id, true).await.unwrap().unwrap();
+    let after = site
+        .directory
+        .load_view(id, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(before.cut_epoch, after.cut_epoch);
     assert!(!after.view.is_active());
     // An id is never given twice, also after a restart.
@@ -169,7 +179,12 @@ async fn everything_is_there_after_a_restart() {
 async fn a_closed_directory_fails_and_never_hangs() {
     let site = Site::new().await;
     site.directory.close().await;
-    assert!(site.directory.load_view(AccountId(1), true).await.is_err());
+    assert!(
+        site.directory
+            .load_view(AccountId(1), ViewBasis::FULL)
+            .await
+            .is_err()
+    );
     assert!(site.directory.carry_out(ROOT, user("ana")).await.is_err());
     site.directory.close().await;
 }

@@ -3,8 +3,10 @@
 use super::database::anywhere;
 use super::*;
 use crate::db::{self, Sql};
-use crate::{accounts, audit, blocks, credentials, fences, findings, folders, grants, groups};
-use crate::{report, throttles, tickets};
+use crate::{
+    accounts, app_passwords, audit, blocks, credentials, fences, findings, folders, grants, groups,
+    recovery, report, throttles, tickets,
+};
 
 /// The steps of a statement's plan, none of whose tables is taken for small.
 async fn plan(site: &Site, sql: impl Into<Sql>) -> Vec<String> {
@@ -62,7 +64,7 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
     // rule C3, and the promise of `AccessView`
     let site = Site::new().await;
-    let hot: [Sql; 23] = [
+    let hot: [Sql; 28] = [
         accounts::BY_ID.into(),
         accounts::BY_NAME.into(),
         accounts::PAGE.into(),
@@ -79,6 +81,11 @@ async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
         credentials::TOTP.into(),
         credentials::INVITATION.into(),
         credentials::VERSION.into(),
+        app_passwords::OF_ACCOUNT.into(),
+        app_passwords::BY_ID.into(),
+        app_passwords::ENDING.into(),
+        app_passwords::ANYWHERE.into(),
+        recovery::OF_ACCOUNT.into(),
         tickets::LIVE.into(),
         throttles::READ.into(),
         throttles::LAST_FROM.into(),

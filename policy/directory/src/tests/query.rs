@@ -192,6 +192,7 @@ async fn an_answer_is_explained() {
         kind: PlaceKind::File,
         protocol: Protocol::Sftp,
         from: None,
+        app_password: None,
     };
     let allowed = site.query(ask(Action::Read, "/a/f")).await;
     assert_eq!(allowed["answer"], "allow", "{allowed}");

@@ -115,6 +115,7 @@ async fn explained(site: &Site, user: &str, folder: &str) -> BTreeSet<i64> {
         kind: PlaceKind::Folder,
         protocol: Protocol::Sftp,
         from: None,
+        app_password: None,
     };
     let told = site.query(question).await;
     let grants = told["grants"].as_array().unwrap().iter();

@@ -16,7 +16,7 @@ use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, Change, Connection,
     ConnectionInfo, Cut, CutReason, CutTarget, Durability, EndReason, FolderMove, FolderRule,
     FsError, Gate, GateConfig, IntentId, LoadedView, OpenOptions, PolicyStore, Session, Transport,
-    Unannounced,
+    Unannounced, ViewBasis,
 };
 use portcullis_model::{
     AccessLevel, AccessView, AccountId, AccountName, CredentialId, GrantId, GrantSubject,
@@ -125,7 +125,7 @@ impl PolicyStore for Policy {
     async fn load_view(
         &self,
         account: AccountId,
-        _second_factor_given: bool,
+        _basis: ViewBasis,
     ) -> Result<Option<LoadedView>, StoreError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
         Ok(self.loaded(account))

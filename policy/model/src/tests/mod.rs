@@ -13,6 +13,7 @@ mod explain;
 mod fixtures;
 mod holdings;
 mod names;
+mod narrowed;
 mod oracle;
 mod paths;
 mod properties;

@@ -92,7 +92,7 @@ fn kinds(action: Action) -> Vec<PlaceKind> {
     }
 }
 
-fn question() -> impl Strategy<Value = Question> {
+pub(super) fn question() -> impl Strategy<Value = Question> {
     let asked =
         select(Action::ALL.to_vec()).prop_flat_map(|action| (Just(action), select(kinds(action))));
     (asked, select(USERS.to_vec()), folder(), any::<bool>()).prop_map(

@@ -13,6 +13,7 @@ use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, Admin
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, Change, Cut, CutReason, CutReport,
     CutTarget, FolderMove, FolderRule, IntentId, LoadedView, NodeReport, PolicyStore, Unannounced,
+    ViewBasis,
 };
 use portcullis_model::{AccountId, AccountName, CredentialId, Protocol, VirtualPath};
 use tokio::time::Instant;
@@ -94,7 +95,7 @@ impl PolicyStore for Ports {
     async fn load_view(
         &self,
         account: AccountId,
-        _second_factor_given: bool,
+        _basis: ViewBasis,
     ) -> Result<Option<LoadedView>, StoreError> {
         self.ask(|world| {
             let (version, site) = world.newest();
