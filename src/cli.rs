@@ -7,6 +7,7 @@
 mod access;
 mod app_password;
 mod audit;
+mod backup;
 mod check_config;
 mod credentials;
 mod demo;
@@ -134,6 +135,10 @@ enum Command {
     /// The audit: list, export, checkpoint, verify
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Write directory, keys and settings into a new folder
+    Backup(backup::Backup),
+    /// Put a backup into a new data folder
+    Restore(backup::Restore),
     /// From SQLite to PostgreSQL
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -253,6 +258,8 @@ impl Command {
             Command::Site(command) => command.run(cli).await,
             Command::Session(command) => command.run(cli).await,
             Command::Audit(command) => command.run(cli).await,
+            Command::Backup(command) => command.run(cli).await,
+            Command::Restore(command) => command.run(cli).await,
             Command::Migrate(command) => command.run(cli).await,
             Command::Policy(command) => command.run(cli).await,
             Command::Report(command) => command.run(cli).await,

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 use crate::failure::{Context as _, Failure};
 
 /// The lock that the gateway, or a command without one, holds.
-const LOCK: &str = "lock";
+pub const LOCK: &str = "lock";
 /// Marks a demo's folder; `serve` refuses it (rule H2).
 pub const DEMO_SECRETS: &str = "demo-secrets.json";
 /// Files by which a data folder is known.
@@ -215,6 +215,52 @@ impl DataFolder {
         rustix::fs::fsync(&self.handle).context(what())
     }
 
+    /// The names of the plain files in it, in order.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn files(&self) -> Result<Vec<String>, Failure> {
+        let mut names = entries(&self.handle)?;
+        names.retain(|name| {
+            let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::statat(&self.handle, name.as_str(), flags)
+                .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file())
+        });
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether it holds anything but this.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub fn has_other_than(&self, name: &str) -> Result<bool, Failure> {
+        Ok(entries(&self.handle)?.iter().any(|entry| entry != name))
+    }
+
+    /// Opens a file to be read, of any size.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open_file(&self, name: &str) -> Result<std::fs::File, Failure> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.handle, name, flags, Mode::empty());
+        Ok(file.context(format_args!("cannot read {name}"))?.into())
+    }
+
+    /// Makes a private file, which may not be there yet.
+    ///
+    /// # Errors
+    /// It is there, or cannot be made.
+    pub fn create_file(&self, name: &str) -> Result<std::fs::File, Failure> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR).context(
+            format_args!("cannot make {}", self.path.join(name).display()),
+        )?;
+        self.give_to_owner(&file)?;
+        Ok(file.into())
+    }
+
     /// Removes a file, if it is there.
     ///
     /// # Errors
@@ -260,17 +306,20 @@ fn looks_like_data(folder: &OwnedFd) -> Result<bool, Failure> {
     let known = |name: &&str| {
         rustix::fs::statat(folder, *name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).is_ok()
     };
-    if MARKS.iter().any(known) {
-        return Ok(true);
-    }
-    let entries = rustix::fs::Dir::read_from(folder).context("cannot list the data folder")?;
-    for entry in entries {
-        let entry = entry.context("cannot list the data folder")?;
+    Ok(MARKS.iter().any(known) || entries(folder)?.is_empty())
+}
+
+/// The names of everything in a folder.
+fn entries(folder: &OwnedFd) -> Result<Vec<String>, Failure> {
+    let what = "cannot list the data folder";
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(folder).context(what)? {
+        let entry = entry.context(what)?;
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
+            names.push(entry.file_name().to_string_lossy().into_owned());
         }
     }
-    Ok(true)
+    Ok(names)
 }
 
 /// A umask of 077 until dropped, so that nothing that is made meanwhile can be read by others

@@ -1,5 +1,6 @@
 //! `portcullis`: the one binary, and the only place that names concrete back-ends and databases.
 
+mod backup;
 mod boot;
 mod cli;
 mod config;

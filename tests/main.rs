@@ -15,6 +15,7 @@
 mod access;
 mod architecture;
 mod audit;
+mod backup;
 mod bad_input;
 mod bypass;
 mod clients;

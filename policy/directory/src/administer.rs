@@ -10,6 +10,7 @@ mod app_passwords;
 mod credentials;
 mod groups;
 mod limits;
+mod restored;
 mod site;
 mod users;
 
@@ -234,6 +235,7 @@ impl Making<'_> {
                 ))
             }
             C::SessionsEndOf { name } => self.sessions_end_of(&name).await,
+            C::Restored { made } => self.restored(&made).await,
         }
     }
 
@@ -305,6 +307,7 @@ fn action(change: &AdminChange) -> &'static str {
         C::SiteSet { .. } => "site.set",
         C::SessionEnd { .. } => "session.end",
         C::SessionsEndOf { .. } => "sessions.end_of",
+        C::Restored { .. } => "backup.restore",
     }
 }
 

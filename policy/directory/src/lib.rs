@@ -47,6 +47,7 @@ mod report;
 mod schema;
 mod server;
 mod site;
+mod snapshot;
 mod space;
 mod statement;
 mod subjects;
@@ -62,4 +63,5 @@ mod tests;
 
 pub use config::{Database, DirectoryConfig, DirectoryError, NodeName};
 pub use open::Directory;
+pub use snapshot::{check_file, copy_file};
 pub use transfer::{Copied, Transfer, copy_to_server};

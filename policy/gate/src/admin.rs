@@ -332,6 +332,11 @@ pub enum AdminChange {
         /// Whose.
         name: AccountName,
     },
+    /// Takes a backup into use: nothing that was ended before comes to life by it.
+    Restored {
+        /// When it was made, RFC 3339.
+        made: String,
+    },
 }
 
 /// One question.

@@ -25,6 +25,7 @@ mod openssh;
 mod plans;
 mod query;
 mod report;
+mod restored;
 mod retention;
 mod signed;
 mod transfer;

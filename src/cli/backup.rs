@@ -1,0 +1,242 @@
+//! `backup` and `restore`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use portcullis_authn::{Clock as _, SystemClock, rfc3339};
+use portcullis_directory::Database;
+use portcullis_gate::AuditCheckpoint;
+use portcullis_gate::admin::{AdminChange, AdminQuery};
+use serde_json::{Value, json};
+
+use super::audit::progress;
+use super::{Context, Link, MakeFolder, present};
+use crate::backup::{Manifest, Proven, Written, is_plain};
+use crate::boot;
+use crate::data::{DataFolder, PrivateUmask};
+use crate::failure::{Context as _, Failure};
+
+/// Files that the gateway makes anew, or that only a demo has.
+const LEFT_OUT: [&str; 3] = ["lock", crate::control::SOCKET, crate::data::DEMO_SECRETS];
+
+/// Writes the directory, the keys and the settings into a new folder; also while the gateway runs.
+#[derive(Args)]
+#[command(after_help = "\
+The folder is private, and holds secrets: keep it as you keep the data folder. The served files are not in
+it. SHA256SUMS proves it (`sha256sum --check`). Where the directory is in PostgreSQL, back that up
+with pg_dump besides.
+
+Example:
+  portcullis backup --to /mnt/backup/portcullis-2026-11-23")]
+pub struct Backup {
+    /// A folder that does not exist yet
+    #[arg(long, value_name = "FOLDER")]
+    to: PathBuf,
+}
+
+impl Backup {
+    /// Runs it.
+    pub async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+        // Stores and signs what is recorded, so that it is in the copy and can be proven later.
+        let signed = link.query(AdminQuery::AuditCheckpoint).await?;
+        let signed = signed.get("checkpoints").cloned().unwrap_or_default();
+        let checkpoints: Vec<AuditCheckpoint> =
+            serde_json::from_value(signed).context("reading the checkpoints")?;
+        refuse_inside(&self.to, link.folder())?;
+        let _private = PrivateUmask::set();
+        let mut backup = Written::begin(&self.to)?;
+        let bar = progress("writing the backup");
+        let written = fill(&mut backup, link.folder()).await;
+        bar.finish_and_clear();
+        let directory = match written {
+            Ok(directory) => directory,
+            Err(failure) => {
+                backup.give_up();
+                return Err(failure);
+            }
+        };
+        let made = rfc3339(SystemClock.now());
+        let manifest = backup.finish(Manifest::new(made, directory, checkpoints))?;
+        let answer = json!({
+            "backup": self.to,
+            "made": manifest.made,
+            "directory": directory,
+            "files": manifest.files,
+        });
+        cli.show(&answer, |_| {
+            let files = present::plural(manifest.files.len() as u64, "file");
+            let place = self.to.display();
+            let server = "\nThe directory is in PostgreSQL: back it up with pg_dump as well.";
+            format!(
+                "Wrote {files} to {place}.{}",
+                if directory { "" } else { server }
+            )
+        });
+        Ok(())
+    }
+}
+
+/// What is served must not hold the keys.
+fn refuse_inside(place: &Path, folder: &DataFolder) -> Result<(), Failure> {
+    let place = std::path::absolute(place).context(place.display())?;
+    let above = place.parent().unwrap_or(&place);
+    let above = rustix::fs::stat(above).context(above.display())?;
+    let mut served = vec![folder.path().to_path_buf()];
+    if let Ok(config) = boot::read_config(folder, None) {
+        served.push(boot::storage_root(folder, &config));
+    }
+    for one in served {
+        let Ok(stat) = rustix::fs::stat(&one) else {
+            continue;
+        };
+        let same = (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino);
+        if same || place.starts_with(&one) {
+            return Err(Failure::new(format!(
+                "a backup must not lie in {}: name a folder elsewhere",
+                one.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Copies everything; whether the directory is in it.
+async fn fill(backup: &mut Written, folder: &DataFolder) -> Result<bool, Failure> {
+    let embedded = boot::read_database(folder)? == Database::Embedded;
+    if embedded {
+        let place = backup.path_of(boot::DATABASE);
+        let database = folder.path().join(boot::DATABASE);
+        portcullis_directory::copy_file(&database, &place)
+            .await
+            .context("the directory was not copied")?;
+        backup.note(boot::DATABASE)?;
+    }
+    for name in folder.files()? {
+        let of_database = name.starts_with("portcullis.") && name != boot::CONFIG;
+        if is_plain(&name) && !of_database && !LEFT_OUT.contains(&name.as_str()) {
+            backup.take(&name, &mut folder.open_file(&name)?)?;
+        }
+    }
+    Ok(embedded)
+}
+
+/// Puts a backup into a new data folder.
+#[derive(Args)]
+#[command(after_help = "\
+The backup is proven before anything is written, and the audit's chain afterwards. Nothing that was ended
+comes to life by it: sessions, factor tickets, open invitations, recovery codes and used one-time
+codes of before are void, and no number is given twice. But what was changed after the backup is
+undone: disabled accounts are enabled again and removed keys are back, until you see to it.
+
+Where the directory is in PostgreSQL, put its dump back first, with no gateway on it.
+
+Example:
+  portcullis restore /mnt/backup/portcullis-2026-11-23 --data /var/lib/portcullis")]
+pub struct Restore {
+    /// The backup
+    #[arg(value_name = "FOLDER")]
+    from: PathBuf,
+}
+
+impl Restore {
+    /// Runs it.
+    pub async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let backup = Proven::read(&self.from)?;
+        let folder = DataFolder::open(&cli.data(), true)?;
+        {
+            let Some(_lock) = folder.lock()? else {
+                return Err(not_empty(&folder));
+            };
+            if folder.has_other_than(crate::data::LOCK)? {
+                return Err(not_empty(&folder));
+            }
+            if let Err(failure) = copy_back(&backup, &folder).await {
+                take_back(&backup.manifest, &folder);
+                return Err(failure);
+            }
+        }
+        match into_use(cli, &backup.manifest).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                take_back(&backup.manifest, &folder);
+                Err(failure)
+            }
+        }
+    }
+}
+
+fn not_empty(folder: &DataFolder) -> Failure {
+    Failure::new(format!(
+        "{} is not empty; a backup is put into a new data folder only",
+        folder.path().display()
+    ))
+}
+
+async fn copy_back(backup: &Proven, folder: &DataFolder) -> Result<(), Failure> {
+    let bar = progress("reading the backup");
+    for name in &backup.manifest.files {
+        backup.give(name, &mut folder.create_file(name)?)?;
+    }
+    bar.finish_and_clear();
+    if backup.manifest.directory {
+        portcullis_directory::check_file(&folder.path().join(boot::DATABASE))
+            .await
+            .context("the directory was not restored")?;
+    }
+    Ok(())
+}
+
+/// Removes what a restoring that failed has written.
+fn take_back(manifest: &Manifest, folder: &DataFolder) {
+    let names = folder.files().unwrap_or_default();
+    let ours = |name: &&String| manifest.files.contains(name) || name.starts_with("portcullis.");
+    for name in names.iter().filter(ours) {
+        if let Err(failure) = folder.remove(name) {
+            eprintln!("portcullis: {failure}");
+        }
+    }
+}
+
+async fn into_use(cli: &Context, manifest: &Manifest) -> Result<(), Failure> {
+    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+    let anchors = manifest.checkpoints.clone();
+    let bar = progress("checking the audit's hash chain");
+    let audit = link.query(AdminQuery::AuditVerify { anchors }).await;
+    bar.finish_and_clear();
+    let audit = audit?;
+    let made = manifest.made.clone();
+    let (outcome, _) = link.change(AdminChange::Restored { made }).await?;
+    link.close().await;
+    let whole = audit.get("ok") == Some(&Value::Bool(true));
+    let answer = json!({
+        "made": manifest.made,
+        "program": manifest.program,
+        "accounts": outcome.get("accounts"),
+        "audit_ok": whole,
+        "audit_says": audit.get("says"),
+    });
+    cli.show(&answer, |_| words(manifest, &cli.data()));
+    if whole {
+        return Ok(());
+    }
+    let says = audit.get("says").map(present::cell).unwrap_or_default();
+    if !cli.json {
+        eprintln!("portcullis: warning: the audit in the backup is not proven: {says}");
+    }
+    Ok(())
+}
+
+fn words(manifest: &Manifest, data: &Path) -> String {
+    format!(
+        "Restored what was backed up at {made} to {data}. Before you start the gateway:\n\
+         - Who was disabled or deleted after {made} is back, and so are removed keys, passwords and \
+         grants. See the records\n  that were kept elsewhere, or your identity provider, and end \
+         them again: `portcullis user disable NAME --data {data}`.\n\
+         - Recovery codes, open invitations and factor tickets are void; one-time codes work from \
+         the next minute on.\n\
+         - Checkpoints of the audit that were kept after {made} do not fit any more: keep them apart.",
+        made = manifest.made,
+        data = data.display()
+    )
+}

@@ -1,0 +1,99 @@
+//! Backup while the gateway runs, and restoring into a new data folder.
+
+use std::path::Path;
+
+use crate::harness::{Demo, portcullis};
+
+fn place(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A used demo and a backup of it; its directory in SQLite, wherever the tests run.
+fn backed_up() -> (tempfile::TempDir, String) {
+    let demo = Demo::serve("");
+    demo.add_worker("anna");
+    demo.cli(&["user", "add", "bruno"]).must();
+    let scratch = demo.scratch();
+    let backup = place(&scratch.join("backup"));
+    demo.cli(&["backup", "--to", &backup]).must();
+    // What comes after it is not in it.
+    demo.cli(&["user", "disable", "bruno"]).must();
+    let told = demo.cli(&["backup", "--to", &backup]);
+    assert!(told.err.contains("exists already"), "{told:?}");
+    let served = place(&demo.root().join("backup"));
+    let told = demo.cli(&["backup", "--to", &served]);
+    assert!(told.err.contains("must not lie in"), "{told:?}");
+    (demo.kill(), backup)
+}
+
+// rules A4, H1
+#[test]
+fn a_backup_is_restored_and_says_what_to_do() {
+    if std::env::var("PORTCULLIS_TEST_POSTGRES").is_ok() {
+        return;
+    }
+    let (folder, backup) = backed_up();
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in std::fs::read_dir(&backup).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", entry.path().display());
+    }
+    let new = place(&folder.path().join("new"));
+    let told = portcullis(&["restore", &backup, "--data", &new]).must();
+    assert!(told.out.contains("Who was disabled"), "{told:?}");
+    let ask = |arguments: &[&str]| {
+        let all: Vec<&str> = arguments
+            .iter()
+            .chain(&["--data", &new, "--json"])
+            .copied()
+            .collect();
+        portcullis(&all).must().json()
+    };
+    assert_eq!(ask(&["user", "show", "bruno"])["disabled"], false);
+    assert_eq!(ask(&["audit", "verify"])["ok"], true);
+    let records = ask(&["audit", "list"]);
+    assert!(records.to_string().contains("backup.restore"), "{records}");
+    // The host keys and settings are the same, and what is there is never overwritten.
+    for name in [
+        "site.key",
+        "audit.key",
+        "host_ed25519.key",
+        "portcullis.toml",
+    ] {
+        let old = std::fs::read(folder.path().join("data").join(name)).unwrap();
+        assert_eq!(
+            std::fs::read(folder.path().join("new").join(name)).unwrap(),
+            old,
+            "{name}"
+        );
+    }
+    let told = portcullis(&["restore", &backup, "--data", &new]);
+    assert!(told.err.contains("not empty"), "{told:?}");
+}
+
+// rule H1
+#[test]
+fn a_backup_that_was_altered_or_cut_off_restores_nothing() {
+    if std::env::var("PORTCULLIS_TEST_POSTGRES").is_ok() {
+        return;
+    }
+    let (folder, backup) = backed_up();
+    let database = Path::new(&backup).join("portcullis.db");
+    let whole = std::fs::read(&database).unwrap();
+    let new = folder.path().join("new");
+    let mut altered = whole.clone();
+    altered[whole.len() / 2] ^= 1;
+    for bad in [&whole[..whole.len() / 2], &altered, b""] {
+        std::fs::write(&database, bad).unwrap();
+        let told = portcullis(&["restore", &backup, "--data", &place(&new)]);
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!(
+            told.err.contains("portcullis.db is not what was backed up"),
+            "{told:?}"
+        );
+        assert!(!new.exists(), "nothing is made before the backup is proven");
+    }
+    std::fs::write(&database, &whole).unwrap();
+    portcullis(&["restore", &backup, "--data", &place(&new)]).must();
+}
