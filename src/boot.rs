@@ -171,8 +171,8 @@ pub fn audit_key(folder: &DataFolder) -> Result<SigningKey, Failure> {
     let key = seed.and_then(|seed| SigningKey::from_bytes(&seed));
     key.ok_or_else(|| {
         Failure::new(format!(
-            "{} does not hold 32 bytes; restore it from a backup. Without it a new one is made, and \
-             `audit verify` wants a checkpoint that was kept elsewhere",
+            "{} does not hold 32 bytes; restore it from a backup. Without it a new one is made, \
+             and `audit verify` wants a checkpoint that was kept elsewhere",
             folder.path().join(AUDIT_KEY).display()
         ))
     })

@@ -16,9 +16,10 @@ pub(super) const MOVED: &str = "portcullis.db.moved";
 
 /// What to do next, and how to go back.
 pub const AFTER_THE_MOVE: &str = "\
-Now name the new database: `database` in [directory] of portcullis.toml, or PORTCULLIS_DATABASE, and start
-the gateway. The old one is kept as portcullis.db.moved. To go back, before anything was changed: stop the
-gateway, take the address away, remove node.id, and rename portcullis.db.moved to portcullis.db.";
+Now name the new database: `database` in [directory] of portcullis.toml, or PORTCULLIS_DATABASE, and
+start the gateway. The old one is kept as portcullis.db.moved. To go back, before anything was
+changed: stop the gateway, take the address away, remove node.id, and rename portcullis.db.moved to
+portcullis.db.";
 
 /// Refuses a data folder whose directory is not in SQLite.
 ///

@@ -152,7 +152,8 @@ fn node(folder: &DataFolder, database: &Database) -> Result<NodeName, Failure> {
             Some(_) => Err(Failure::new(format!(
                 "the gateway of {} keeps its directory in PostgreSQL, and its portcullis.toml does \
                  not say where; set `database` in `[directory]`, or remove the file `{NODE}` to \
-                 go on with {DATABASE}, or an empty one: it knows nothing of what was changed since",
+                 go on with {DATABASE}, or an empty one, which knows nothing of what was changed \
+                 since",
                 folder.path().display()
             ))),
         };

@@ -22,9 +22,9 @@ const LEFT_OUT: [&str; 3] = ["lock", crate::control::SOCKET, crate::data::DEMO_S
 /// Writes the directory, the keys and the settings into a new folder; also while the gateway runs.
 #[derive(Args)]
 #[command(after_help = "\
-The folder is private, and holds secrets: keep it as you keep the data folder. The served files are not in
-it. SHA256SUMS proves it (`sha256sum --check`). Where the directory is in PostgreSQL, back that up
-with pg_dump besides.
+The folder is private, and holds secrets: keep it as you keep the data folder. The served files are
+not in it. SHA256SUMS proves it (`sha256sum --check`). Where the directory is in PostgreSQL,
+back that up with pg_dump besides.
 
 Example:
   portcullis backup --to /mnt/backup/portcullis-2026-11-23")]
@@ -124,10 +124,10 @@ async fn fill(backup: &mut Written, folder: &DataFolder) -> Result<bool, Failure
 /// Puts a backup into a new data folder.
 #[derive(Args)]
 #[command(after_help = "\
-The backup is proven before anything is written, and the audit's chain afterwards. Nothing that was ended
-comes to life by it: sessions, factor tickets, open invitations, recovery codes and used one-time
-codes of before are void, and no number is given twice. But what was changed after the backup is
-undone: disabled accounts are enabled again and removed keys are back, until you see to it.
+The backup is proven before anything is written, and the audit's chain afterwards. Nothing that was
+ended comes to life by it: sessions, factor tickets, open invitations, recovery codes and used
+one-time codes of before are void, and no number is given twice. But what was changed after the
+backup is undone: disabled accounts are enabled again and removed keys are back, until you see to it.
 
 Where the directory is in PostgreSQL, put its dump back first, with no gateway on it.
 
@@ -230,12 +230,13 @@ async fn into_use(cli: &Context, manifest: &Manifest) -> Result<(), Failure> {
 fn words(manifest: &Manifest, data: &Path) -> String {
     format!(
         "Restored what was backed up at {made} to {data}. Before you start the gateway:\n\
-         - Who was disabled or deleted after {made} is back, and so are removed keys, passwords and \
-         grants. See the records\n  that were kept elsewhere, or your identity provider, and end \
-         them again: `portcullis user disable NAME --data {data}`.\n\
+         - Who was disabled or deleted after {made} is back, and so are removed keys, \
+         passwords and grants. See the records\n  that were kept elsewhere, or your identity provider, \
+         and end them again: `portcullis user disable NAME --data {data}`.\n\
          - Recovery codes, open invitations and factor tickets are void; one-time codes work from \
          the next minute on.\n\
-         - Checkpoints of the audit that were kept after {made} do not fit any more: keep them apart.",
+         - Checkpoints of the audit that were kept after {made} do not fit any more: keep them \
+         apart.",
         made = manifest.made,
         data = data.display()
     )

@@ -22,14 +22,14 @@ pub enum Command {
 /// Copies the directory of a stopped gateway to PostgreSQL.
 #[derive(Args)]
 #[command(after_help = "\
-Without --yes it copies and compares everything and then undoes it: a rehearsal that changes nothing.
-Everything goes along in one transaction: accounts, rights, credentials, used codes, the audit with its
-signatures, and the counters, so that no number is given twice. The target must hold no table.
-PORTCULLIS_MIGRATE_TO may hold the address, so that a password stands in no list of processes.
+Without --yes it copies and compares everything and then undoes it: a rehearsal that changes
+nothing. Everything goes along in one transaction: accounts, rights, credentials, used codes, the
+audit with its signatures, and the counters, so that no number is given twice. The target must hold no
+table. PORTCULLIS_MIGRATE_TO may hold the address, so that a password stands in no list of processes.
 
 Examples:
   portcullis migrate sqlite-to-postgres --to postgres://portcullis@db.example.com/portcullis
-  portcullis migrate sqlite-to-postgres --to postgres://portcullis@db.example.com/portcullis --yes")]
+  portcullis migrate sqlite-to-postgres --yes --to postgres://portcullis@db.example.com/site")]
 pub struct ToPostgres {
     /// The address of the new database
     #[arg(

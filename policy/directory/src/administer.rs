@@ -17,7 +17,7 @@ mod users;
 use portcullis_authn::StoreError;
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome};
 use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, Change, CutReason, CutTarget};
-use portcullis_model::{AccountId, AccountName, SiteRole};
+use portcullis_model::{AccountId, AccountName, SessionId, SiteRole};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, Account};
@@ -222,18 +222,7 @@ impl Making<'_> {
                 idp_freshness_seconds,
             } => self.provider_set(&name, idp_freshness_seconds).await,
             C::SiteSet { key, value } => self.site_set(&key, &value).await,
-            C::SessionEnd { session } => {
-                let target = CutTarget::Session(session);
-                let touched = Touched::default().cut(target, CutReason::Administrator);
-                let outcome = json!({ "session": session });
-                let target = format!("session {session}");
-                Ok(Done::new(
-                    AuditKind::Administration,
-                    target,
-                    touched,
-                    outcome,
-                ))
-            }
+            C::SessionEnd { session } => Ok(session_end(session)),
             C::SessionsEndOf { name } => self.sessions_end_of(&name).await,
             C::Restored { made } => self.restored(&made).await,
         }
@@ -268,6 +257,13 @@ impl Making<'_> {
             ))),
         }
     }
+}
+
+fn session_end(session: SessionId) -> Done {
+    let target = CutTarget::Session(session);
+    let touched = Touched::default().cut(target, CutReason::Administrator);
+    let (target, outcome) = (format!("session {session}"), json!({ "session": session }));
+    Done::new(AuditKind::Administration, target, touched, outcome)
 }
 
 /// The change's name in the audit.

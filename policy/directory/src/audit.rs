@@ -182,8 +182,8 @@ const OF_BOTH: Sql = list!("account = $3 AND kind = $4 AND");
 
 type Fields = (i64, i64, i64, Option<i64>, String, Vec<u8>);
 
-/// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL, "removed": ...}`, the last
-/// as [`signed::removed`] says it. Each record is the
+/// Lists records: `{"records": [...], "next": NUMBER or null, "more": BOOL, "removed": ...}`,
+/// the last as [`signed::removed`] says it. Each record is the
 /// event with its place `id`, its node's number `node`, its number `seq` in the chain of that node,
 /// the number `intent` that an intent and its outcome share (or null)
 /// and its `hash` in hexadecimal; `at` is RFC 3339. `next` is what to give as `after` for the rest.

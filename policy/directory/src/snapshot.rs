@@ -11,8 +11,8 @@ use crate::config::DirectoryError;
 use crate::error::During;
 use crate::open::BUSY;
 
-/// Writes the state of one moment into a new file, whoever writes meanwhile. Only what was committed
-/// is in it: have the audit stored before.
+/// Writes the state of one moment into a new file, whoever writes meanwhile. Only what was
+/// committed is in it: have the audit stored before.
 ///
 /// # Errors
 /// The file cannot be read, or the copy not be made.

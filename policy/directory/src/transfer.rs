@@ -110,8 +110,8 @@ async fn refuse_tables(target: &mut PgConnection) -> Result<(), DirectoryError> 
     match found {
         None => Ok(()),
         Some(table) => Err(DirectoryError::Copy(format!(
-            "the target is not empty: it holds a table `{table}`; name a new database, or drop what \
-             an earlier attempt or another program made there"
+            "the target is not empty: it holds a table `{table}`; name a new database, or drop \
+             what an earlier attempt or another program made there"
         ))),
     }
 }

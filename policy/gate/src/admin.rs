@@ -396,8 +396,8 @@ pub enum AdminQuery {
         /// Only this account.
         account: Option<AccountName>,
     },
-    /// Checks the audit: the hash chain of every node, the signed checkpoints and stubs over it, and
-    /// the checkpoints that were kept elsewhere.
+    /// Checks the audit: the hash chain of every node, the signed checkpoints and stubs over it,
+    /// and the checkpoints that were kept elsewhere.
     AuditVerify {
         /// Checkpoints that were kept elsewhere.
         anchors: Vec<AuditCheckpoint>,

@@ -126,7 +126,7 @@ pub fn read(files: &[PathBuf]) -> Result<Vec<AuditCheckpoint>, Failure> {
     }
     if kept.len() > MOST {
         return Err(Failure::new(format!(
-            "these are {} different checkpoints; give at most {MOST} at once, among them the newest",
+            "these are {} different checkpoints; give at most {MOST} at once, with the newest",
             kept.len()
         )));
     }
@@ -139,7 +139,10 @@ mod tests {
 
     use super::*;
 
-    const LINE: &str = r#"{"site":"a","node":1,"first":1,"last":2,"records":2,"hash":"b","at":"c","key":"d","signature":"e"}"#;
+    const LINE: &str = concat!(
+        r#"{"site":"a","node":1,"first":1,"last":2,"records":2,"hash":"b","at":"c","#,
+        r#""key":"d","signature":"e"}"#
+    );
 
     // rule A4
     #[test]

@@ -53,7 +53,7 @@ impl Making<'_> {
                 "SELECT setval(s::regclass, nextval(s::regclass) + {BEYOND}) \
                    FROM (SELECT pg_get_serial_sequence(quote_ident(table_name), column_name) AS s \
                            FROM information_schema.columns \
-                          WHERE table_schema = current_schema() AND is_identity = 'YES') AS all_of_them"
+                          WHERE table_schema = current_schema() AND is_identity = 'YES') AS every"
             ),
         );
         let newest = format!("UPDATE policy_sequence SET newest = newest + {BEYOND}");

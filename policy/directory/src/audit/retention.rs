@@ -121,8 +121,8 @@ async fn stub(tx: &mut Tx, before: i64, rule: String) -> Result<i64, StoreError>
             .await
             .during("comparing a checkpoint with the audit")?;
     if !signed || stands.as_ref() != Some(&checkpoint.hash) {
-        let why = "they are not those that this gateway signed; nothing is removed, and `portcullis \
-                   audit verify` says more";
+        let why = "they are not those that this gateway signed; nothing is removed, and \
+                   `portcullis audit verify` says more";
         return Err(StoreError::new("removing old audit records", why));
     }
     let at = tx.clock.now();

@@ -68,7 +68,7 @@ impl Signer {
             tracing::error!(
                 signed = through,
                 newest = head.seq,
-                "records were removed from the end of the audit; `portcullis audit verify` says more"
+                "records were removed from the end of the audit; `audit verify` says more"
             );
         }
         Ok(Signer {

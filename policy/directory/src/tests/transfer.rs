@@ -15,8 +15,8 @@ const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g";
 
 /// What no change of these tests makes, and a site can hold all the same.
 const MORE: [&str; 6] = [
-    "INSERT INTO tickets (account, credential, credential_version, scope, address, code_hash, ends) \
-     SELECT account, id, version, 'sftp', '192.0.2.7', x'00ff10', 1900000000000 \
+    "INSERT INTO tickets (account, credential, credential_version, scope, address, code_hash, \
+     ends) SELECT account, id, version, 'sftp', '192.0.2.7', x'00ff10', 1900000000000 \
      FROM credentials WHERE kind = 'password'",
     "INSERT INTO throttles VALUES ('pair', 'ana', '192.0.2.7', 3, 1, 2, 3)",
     "INSERT INTO known_addresses SELECT id, '2001:db8::/64', 5 FROM accounts WHERE name = 'ana'",
