@@ -127,7 +127,7 @@ async fn fill(backup: &mut Written, folder: &DataFolder) -> Result<bool, Failure
 The backup is proven before anything is written, and the audit's chain afterwards. Nothing that was
 ended comes to life by it: sessions, factor tickets, open invitations, recovery codes and used
 one-time codes of before are void, and no number is given twice. But what was changed after the
-backup is undone: disabled accounts are enabled again and removed keys are back, until you see to it.
+backup is undone: disabled accounts are enabled again and removed keys are back.
 
 Where the directory is in PostgreSQL, put its dump back first, with no gateway on it.
 
@@ -231,8 +231,8 @@ fn words(manifest: &Manifest, data: &Path) -> String {
     format!(
         "Restored what was backed up at {made} to {data}. Before you start the gateway:\n\
          - Who was disabled or deleted after {made} is back, and so are removed keys, \
-         passwords and grants. See the records\n  that were kept elsewhere, or your identity provider, \
-         and end them again: `portcullis user disable NAME --data {data}`.\n\
+         passwords and grants. See the records\n  that were kept elsewhere, or your identity \
+         provider, and end them again: `portcullis user disable NAME --data {data}`.\n\
          - Recovery codes, open invitations and factor tickets are void; one-time codes work from \
          the next minute on.\n\
          - Checkpoints of the audit that were kept after {made} do not fit any more: keep them \

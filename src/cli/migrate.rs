@@ -24,8 +24,8 @@ pub enum Command {
 #[command(after_help = "\
 Without --yes it copies and compares everything and then undoes it: a rehearsal that changes
 nothing. Everything goes along in one transaction: accounts, rights, credentials, used codes, the
-audit with its signatures, and the counters, so that no number is given twice. The target must hold no
-table. PORTCULLIS_MIGRATE_TO may hold the address, so that a password stands in no list of processes.
+audit with its signatures, and the counters, so that no number is given twice. The target must hold
+no table. PORTCULLIS_MIGRATE_TO may hold the address, so that no list of processes shows a password.
 
 Examples:
   portcullis migrate sqlite-to-postgres --to postgres://portcullis@db.example.com/portcullis

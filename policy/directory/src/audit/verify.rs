@@ -27,8 +27,9 @@ const PAGES: usize = 100;
 /// `first_bad` is the number of the first record that does not fit, or null; `head` the newest
 /// record's hash. `chains` says the same of each node, with its `node` and `label`, how many
 /// records were `removed` for their age, up to which record it is signed (`signed_through`) and
-/// fits what was kept elsewhere (`anchored_through`), and the `keys` that signed it. What stands before it is
-/// of the first chain that is broken, else of the first, and counts all records.
+/// fits what was kept elsewhere (`anchored_through`), and the `keys` that signed it.
+/// What stands before it is of the first chain that is broken, else of the first, and counts
+/// all records.
 pub(crate) async fn verify(
     directory: &Directory,
     anchors: Vec<AuditCheckpoint>,

@@ -46,13 +46,23 @@ async fn a_backup_in_use_lets_nothing_old_live_and_gives_no_number_twice() {
     );
     let mut connection = beside(site.folder.path()).await;
     db::query(ticket).execute(&mut connection).await.unwrap();
-    let before = site.directory.load_view(ana, true).await.unwrap().unwrap();
+    let before = site
+        .directory
+        .load_view(ana, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     let restored = AdminChange::Restored {
         made: "2026-11-23T00:00:00.000Z".to_owned(),
     };
     let told = site.change(restored.clone()).await;
     assert_eq!(told["accounts"], 2);
-    let after = site.directory.load_view(ana, true).await.unwrap().unwrap();
+    let after = site
+        .directory
+        .load_view(ana, ViewBasis::FULL)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(after.cut_epoch > before.cut_epoch);
     for empty in [
         "SELECT count(*) FROM tickets",
