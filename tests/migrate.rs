@@ -20,9 +20,7 @@ fn write(file: &Path, text: &str) {
 async fn a_used_site_moves_to_postgres_and_nothing_is_lost() {
     let folder = tempfile::Builder::new().prefix("pc").tempdir().unwrap();
     let data = folder.path().join("data");
-    let Some(address) = database::empty(&data) else {
-        return;
-    };
+    let address = database::empty(&data).expect("a server: tests/run starts one");
     std::fs::DirBuilder::new()
         .mode(0o700)
         .create(&data)

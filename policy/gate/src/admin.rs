@@ -488,4 +488,7 @@ pub enum AdminError {
     /// The directory failed.
     #[error("the directory failed; the log says why")]
     Store(#[from] StoreError),
+    /// It did not answer in time. What the change was to end is ended.
+    #[error("the directory has not answered for {0} seconds; the change may still be carried out")]
+    Late(u64),
 }

@@ -29,6 +29,8 @@ use crate::{
 
 /// The outbox is read this often (rule C4).
 const SWEEP: Duration = Duration::from_secs(1);
+/// An administrative change is waited for this long.
+const ADMINISTER: Duration = Duration::from_secs(30);
 /// Old partial uploads are looked for this often.
 const PURGE: Duration = Duration::from_secs(3600);
 
@@ -209,10 +211,11 @@ impl Gate {
     }
 
     /// Carries out an administrative change and announces it, in a task of its own that no caller's
-    /// cancellation can drop (rule C4). Returns when the sockets of ended sessions are closed.
+    /// cancellation can drop (rule C4). Returns when the sockets of ended sessions are closed, or
+    /// after 30 seconds: what the change was to end is ended then all the same.
     ///
     /// # Errors
-    /// See [`AdminError`]; nothing was changed then.
+    /// See [`AdminError`]; nothing was changed then, or, after 30 seconds, nothing yet.
     pub async fn administer(
         self: &Arc<Self>,
         actor: Actor,
@@ -227,18 +230,24 @@ impl Gate {
                 list: "session list",
             });
         }
-        let ports = self.ports.clone();
+        let (ports, wanted) = (self.ports.clone(), change.clone());
         let task = tokio::spawn(async move {
             match ports.policy.administer(&actor, change.clone()).await {
                 Ok(unannounced) => Ok(ports.announce_everywhere(unannounced).await),
-                Err(AdminError::Store(error)) => ports.end_unstored(&change, error),
+                Err(error @ AdminError::Store(_)) => ports.end_unstored(&change, error),
                 Err(error) => Err(error),
             }
         });
-        task.await.unwrap_or_else(|error| {
-            let context = "an administrative change";
-            Err(AdminError::Store(crate::StoreError::new(context, error)))
-        })
+        match tokio::time::timeout(ADMINISTER, task).await {
+            Ok(told) => told.unwrap_or_else(|error| {
+                let context = "an administrative change";
+                Err(AdminError::Store(crate::StoreError::new(context, error)))
+            }),
+            Err(_) => {
+                let late = AdminError::Late(ADMINISTER.as_secs());
+                self.ports.end_unstored(&wanted, late)
+            }
+        }
     }
 
     /// Answers an administrative question.

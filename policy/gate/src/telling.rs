@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::admin::{AdminChange, AdminError, AdminOutcome};
-use crate::announce::{Change, CutReason, CutTarget};
+use crate::announce::{Change, Cut, CutReason, CutTarget};
 use crate::gate::Ports;
 use crate::registry::Ended;
 use crate::{AuditEvent, AuditKind, AuditOutcome, CutReport, EndReason, NodeReport, Unannounced};
@@ -76,8 +76,26 @@ impl Ports {
         unannounced: Unannounced<T>,
     ) -> (T, CutReport) {
         let (value, change, committed) = unannounced.into_parts();
-        let report = self.apply(&change, committed).await;
+        let ended = self.end_one(&change, committed);
+        let mut report = self.apply(&change, committed).await;
+        if ended > 0 {
+            report.sessions_ended += ended;
+            report.slowest_ms = committed.elapsed().as_secs_f64() * 1000.0;
+        }
         (value, report)
+    }
+
+    /// Ends the one session that a change made here names: the same number is somebody else's at
+    /// another gateway, which hears of the change too.
+    fn end_one(&self, change: &Change, committed: Instant) -> u64 {
+        let mut count = 0;
+        for cut in change.cuts.iter().filter(|cut| is_one(cut)) {
+            let ended = self.registry.cut(cut.target, cut.reason);
+            count += ended.count;
+            self.counters.cut(ended.count, committed.elapsed());
+            self.record_cut(cut.target, cut.reason, ended, committed);
+        }
+        count
     }
 
     /// [`announce`](Self::announce), and waits until the other gateways have told theirs (rule M5).
@@ -120,7 +138,7 @@ impl Ports {
     pub(crate) fn end_unstored(
         &self,
         change: &AdminChange,
-        error: crate::StoreError,
+        error: AdminError,
     ) -> Result<(AdminOutcome, CutReport), AdminError> {
         let (target, reason) = match change {
             AdminChange::SessionEnd { session } => {
@@ -138,7 +156,7 @@ impl Ports {
             _ => (None, CutReason::Administrator),
         };
         let Some(target) = target else {
-            return Err(AdminError::Store(error));
+            return Err(error);
         };
         let begun = Instant::now();
         let ended = self.registry.cut(target, reason);
@@ -157,7 +175,7 @@ impl Ports {
             AdminChange::SessionEnd { .. } | AdminChange::SessionsEndOf { .. } => {
                 Ok((serde_json::json!({ "stored": false }), report))
             }
-            _ => Err(AdminError::Store(error)),
+            _ => Err(error),
         }
     }
 
@@ -179,7 +197,7 @@ impl Ports {
 
     async fn tell(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
         let mut report = CutReport::default();
-        for cut in &change.cuts {
+        for cut in change.cuts.iter().filter(|cut| !is_one(cut)) {
             let ended = self.registry.cut(cut.target, cut.reason);
             report.sessions_ended += ended.count;
             self.record_cut(cut.target, cut.reason, ended, committed);
@@ -255,11 +273,14 @@ impl Ports {
         }
     }
 
-    /// Everything up to `swept` was told, and nothing newer was there at `began`.
+    /// Everything up to `swept` was told, and nothing newer was there at `began`. A gateway that
+    /// cannot say that it lives is waited for by no other, and must not go on without being so.
     async fn renew(&self, began: Instant, swept: i64) {
-        self.lease.renew(began);
-        if let Err(error) = self.policy.renew(swept).await {
-            tracing::warn!(%error, "the other gateways do not hear that this one lives");
+        match self.policy.renew(swept).await {
+            Ok(()) => self.lease.renew(began),
+            Err(error) => {
+                tracing::warn!(%error, "the other gateways do not hear that this one lives");
+            }
         }
     }
 
@@ -273,14 +294,15 @@ impl Ports {
     pub(crate) async fn end_unvouched(&self) {
         loop {
             self.lease.ended().await;
+            tracing::error!("the directory cannot be reached: every session is ended");
             let mut ended = 0;
-            for entry in self.registry.all() {
-                ended += u64::from(entry.end(EndReason::Unvouched));
+            while !self.lease.holds() {
+                for entry in self.registry.all() {
+                    ended += u64::from(entry.end(EndReason::Unvouched));
+                }
+                tokio::time::sleep(LOOK).await;
             }
-            if ended > 0 {
-                tracing::error!(ended, "sessions ended: the directory cannot be reached");
-            }
-            tokio::time::sleep(LOOK).await;
+            tracing::warn!(ended, "the directory answers again: sessions are admitted");
         }
     }
 
@@ -304,4 +326,8 @@ impl Ports {
             self.renew(began, self.told.through()).await;
         }
     }
+}
+
+fn is_one(cut: &Cut) -> bool {
+    matches!(cut.target, CutTarget::Session(_))
 }

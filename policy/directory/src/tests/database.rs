@@ -46,6 +46,15 @@ pub(crate) fn signing(seed: u8) -> Arc<SigningKey> {
     Arc::new(SigningKey::from_bytes(&[seed; 32]).unwrap())
 }
 
+/// For tests that cannot run without a server: one that did not run must not count as passed. They
+/// are left out where there is none (`.config/nextest.toml`).
+pub(crate) fn needs_a_server() {
+    assert!(
+        on_a_server(),
+        "PORTCULLIS_TEST_POSTGRES names a server; tests/run starts one"
+    );
+}
+
 /// Whether the tests run on a server.
 pub(crate) fn on_a_server() -> bool {
     address().is_some()

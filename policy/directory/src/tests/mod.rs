@@ -43,7 +43,7 @@ use portcullis_model::{
 use serde_json::Value;
 
 use crate::Directory;
-use database::{beside, config, on_a_server};
+use database::{beside, config, needs_a_server, on_a_server};
 
 /// A clock that stands until it is moved.
 struct Standing(Mutex<SystemTime>);

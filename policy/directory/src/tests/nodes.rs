@@ -23,9 +23,7 @@ async fn second(site: &Site) -> (tempfile::TempDir, Directory) {
 // rules C4, C7
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_heard_carried_out_and_acknowledged_by_the_other_node() {
-    if !on_a_server() {
-        return;
-    }
+    needs_a_server();
     let site = Site::new().await;
     let (_folder, second) = second(&site).await;
     second.renew(0).await.unwrap();
@@ -63,9 +61,7 @@ async fn a_change_is_heard_carried_out_and_acknowledged_by_the_other_node() {
 // rules C7, M5
 #[tokio::test]
 async fn a_node_that_is_silent_is_named_and_one_without_a_lease_is_not_waited_for() {
-    if !on_a_server() {
-        return;
-    }
+    needs_a_server();
     let site = Site::new().await;
     let (_folder, second) = second(&site).await;
     let ana = user("ana");
@@ -88,9 +84,7 @@ async fn a_node_that_is_silent_is_named_and_one_without_a_lease_is_not_waited_fo
 // rule A4
 #[tokio::test]
 async fn each_node_has_its_chain_and_all_are_listed_and_verified() {
-    if !on_a_server() {
-        return;
-    }
+    needs_a_server();
     let site = Site::new().await;
     let (_folder, second) = second(&site).await;
     site.user("ana").await;
@@ -130,9 +124,7 @@ async fn each_node_has_its_chain_and_all_are_listed_and_verified() {
 // rules H3, H4
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_that_write_at_once_lose_nothing_and_never_block_each_other() {
-    if !on_a_server() {
-        return;
-    }
+    needs_a_server();
     let site = Site::new().await;
     let (_folder, second) = second(&site).await;
     let one = async {
@@ -164,9 +156,7 @@ async fn two_nodes_that_write_at_once_lose_nothing_and_never_block_each_other() 
 // rule A2
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_connection_is_made_anew_and_nothing_is_stored_twice() {
-    if !on_a_server() {
-        return;
-    }
+    needs_a_server();
     let site = Site::new().await;
     site.user("ana").await;
     let mut beside = beside(site.folder.path()).await;

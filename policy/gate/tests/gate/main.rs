@@ -16,6 +16,7 @@ mod files;
 mod folders;
 mod moves;
 mod opened;
+mod others;
 mod simulation;
 mod support;
 mod unfinished;

@@ -15,8 +15,8 @@ use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, Admin
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, Change, Connection,
     ConnectionInfo, Cut, CutReason, CutTarget, Durability, EndReason, FolderMove, FolderRule,
-    FsError, Gate, GateConfig, IntentId, LoadedView, OpenOptions, PolicyStore, Session, Transport,
-    Unannounced, ViewBasis,
+    FsError, Gate, GateConfig, IntentId, LoadedView, NodeReport, OpenOptions, PolicyStore, Session,
+    Transport, Unannounced, ViewBasis,
 };
 use portcullis_model::{
     AccessLevel, AccessView, AccountId, AccountName, CredentialId, GrantId, GrantSubject,
@@ -67,9 +67,15 @@ pub struct Policy {
     pub ending: tokio::sync::Mutex<()>,
     pub loads: AtomicUsize,
     pub outbox: Mutex<Vec<Change>>,
-    version: AtomicI64,
+    pub version: AtomicI64,
     /// Nobody hears the newest version.
     pub silent: AtomicBool,
+    /// Nothing can be written.
+    pub read_only: AtomicBool,
+    /// An administrative change waits.
+    pub administering: tokio::sync::Mutex<()>,
+    /// Where other gateways share the directory: how they stand, if that can be asked.
+    pub others: Option<Option<Vec<NodeReport>>>,
     /// Runs inside an admission, between its reading and its answer.
     pub during_admission: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -212,6 +218,22 @@ impl PolicyStore for Policy {
         Ok(self.version.load(Ordering::SeqCst))
     }
 
+    fn lease(&self) -> Option<Duration> {
+        self.others.as_ref().map(|_| Duration::from_secs(5))
+    }
+
+    async fn renew(&self, _version: i64) -> Result<(), StoreError> {
+        if self.read_only.load(Ordering::SeqCst) {
+            return Err(StoreError::new("the lease", "read only"));
+        }
+        Ok(())
+    }
+
+    async fn others(&self, _version: i64) -> Result<Vec<NodeReport>, StoreError> {
+        let told = self.others.clone().flatten();
+        told.ok_or_else(|| StoreError::new("the others", "told to fail"))
+    }
+
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError> {
         Ok(Vec::new())
     }
@@ -223,6 +245,7 @@ impl PolicyStore for Policy {
         _actor: &Actor,
         change: AdminChange,
     ) -> Result<Unannounced<AdminOutcome>, AdminError> {
+        let _open = self.administering.lock().await;
         let mut told = Change {
             version: self.next_version(),
             ..Change::default()
@@ -360,7 +383,17 @@ impl Site {
         max_open: usize,
         max_open_of_account: usize,
     ) -> Self {
-        let policy = Arc::new(Policy::default());
+        Self::over(Policy::default(), grants, max_open, max_open_of_account)
+    }
+
+    /// And the directory is this one.
+    pub fn over(
+        policy: Policy,
+        grants: &[(&'static str, AccessLevel, bool)],
+        max_open: usize,
+        max_open_of_account: usize,
+    ) -> Self {
+        let policy = Arc::new(policy);
         policy.edit(ANA, |ana| ana.grants = grants.to_vec());
         policy.edit(BO, |bo| bo.grants = vec![("/", AccessLevel::Full, true)]);
         let audit = Arc::new(Audit::default());
