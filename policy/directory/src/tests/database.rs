@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use portcullis_authn::SigningKey;
 use sqlx::ConnectOptions as _;
+use sqlx::migrate::Migrator;
 
 use crate::config::Database;
 use crate::db::{self, Connection, Either, Sql};
@@ -105,6 +106,17 @@ pub(crate) async fn beside(folder: &Path) -> Connection {
     match &config.database {
         Database::Embedded => Connection::Sqlite(options(&config).connect().await.unwrap()),
         Database::Server(address) => server(address).await,
+    }
+}
+
+/// Makes the schema of an earlier release.
+pub(crate) async fn upgrade_through(connection: &mut Connection, last: i64) {
+    let all = schema::migrator(connection.is_sqlite());
+    let steps = all.iter().filter(|step| step.version <= last).cloned();
+    let migrator = Migrator::with_migrations(steps.collect());
+    match connection.either() {
+        Either::Sqlite(connection) => migrator.run_direct(None, connection, false).await.unwrap(),
+        Either::Postgres(connection) => migrator.run_direct(None, connection, false).await.unwrap(),
     }
 }
 

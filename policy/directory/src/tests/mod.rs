@@ -29,6 +29,7 @@ mod restored;
 mod retention;
 mod signed;
 mod transfer;
+mod upgrade;
 
 use std::sync::Arc;
 use std::sync::Mutex;
