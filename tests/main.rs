@@ -35,3 +35,4 @@ mod migrate;
 mod pressure;
 mod scale;
 mod transport;
+mod upgrade;
