@@ -30,6 +30,7 @@ mod fuzz;
 mod harness;
 mod killed;
 mod login;
+mod long_pipes;
 mod metrics;
 mod migrate;
 mod pressure;

@@ -103,8 +103,9 @@ limits! {
     open_files_per_account = 0, 0 ..= 10000000, "handles",
         "files and folders that one account may have open; 0 is an eighth of open_files";
     /// How far a client may send ahead on one channel.
-    window_kib = 2048, 64 ..= 65536, "KiB",
-        "how far a client may send ahead on one channel; more serves distant clients better";
+    window_kib = 16384, 64 ..= 65536, "KiB",
+        "how far a client may send ahead on one channel; more serves distant clients better, and \
+         takes no memory here";
     /// Silence after which a logged-in session ends.
     idle_seconds = 3600, 30 ..= 604800, "seconds", "silence after which a session is ended";
     /// How long partial uploads are kept.

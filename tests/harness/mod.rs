@@ -4,6 +4,7 @@ mod command;
 pub mod database;
 mod demo;
 mod inside;
+pub mod proxy;
 pub mod raw;
 mod site;
 mod ssh;

@@ -93,7 +93,24 @@ impl Ssh {
         Ssh::over(socket.connect(server).await?).await
     }
 
+    /// Connects with a window of so many bytes, which is how far the server may send ahead.
+    pub async fn connect_wide(server: SocketAddr, window: u32) -> Result<Ssh, SshError> {
+        let stream = tokio::net::TcpStream::connect(server).await?;
+        let config = client::Config {
+            window_size: window,
+            ..client::Config::default()
+        };
+        Ssh::over_with(stream, config).await
+    }
+
     async fn over(stream: tokio::net::TcpStream) -> Result<Ssh, SshError> {
+        Ssh::over_with(stream, client::Config::default()).await
+    }
+
+    async fn over_with(
+        stream: tokio::net::TcpStream,
+        config: client::Config,
+    ) -> Result<Ssh, SshError> {
         let (ended, seen) = watch::channel(false);
         let reason = Arc::new(Mutex::new(None));
         let watcher = Watcher {
@@ -101,7 +118,6 @@ impl Ssh {
             reason: reason.clone(),
         };
         stream.set_nodelay(true)?;
-        let config = client::Config::default();
         let handle = client::connect_stream(Arc::new(config), stream, watcher).await?;
         Ok(Ssh {
             handle,

@@ -17,8 +17,11 @@ pub struct SftpConfig {
     pub max_channels: usize,
     /// Handles that one channel may have open. Default 1,024, 1 to 100,000.
     pub max_handles: usize,
-    /// How far a client may send ahead on one channel, in bytes. Default 2 MiB, 64 KiB to 64 MiB.
+    /// How far a client may send ahead on one channel, in bytes; of these at most 4 MiB are held
+    /// here. Default 16 MiB, 64 KiB to 64 MiB.
     pub window: u32,
+    /// Bytes sent ahead that all channels together hold, about. Default 256 MiB.
+    pub max_waiting: usize,
     /// A connection on which nothing is heard for so long is closed. Default one hour.
     pub idle: Duration,
     /// Unused reply buffers of about 288 KiB that the service keeps for all. Default 32.
@@ -30,7 +33,8 @@ impl Default for SftpConfig {
         SftpConfig {
             max_channels: 10,
             max_handles: 1024,
-            window: 2 * 1024 * 1024,
+            window: 16 * 1024 * 1024,
+            max_waiting: 256 * 1024 * 1024,
             idle: Duration::from_secs(3600),
             spare_buffers: 32,
         }

@@ -179,7 +179,13 @@ impl Connection {
             handle: ssh.handle(),
         };
         let gone = self.farewell.transport.closed();
-        let channel = Worked::new(program, wire, gone, self.farewell.tasks.clone());
+        let channel = Worked::new(
+            program,
+            wire,
+            &self.engine.waiting,
+            gone,
+            self.farewell.tasks.clone(),
+        );
         self.channels.insert(id, Role::Served(channel.clone()));
         channel
     }

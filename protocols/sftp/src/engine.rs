@@ -4,6 +4,8 @@
 //! eats bytes and makes replies. Whoever holds it polls it.
 //! INVARIANT: requests start in the order in which they came, one at a time; only READs that would
 //! wait for a device run aside, and nothing that changes a file starts before its READs have ended.
+//! READs are answered in their order: scp of OpenSSH 9, which writes in place, takes what comes
+//! after a gap for the end of the file and cuts it there.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::FuturesOrdered;
 use portcullis_gate::{Clock, Entry, EntryKind, FsError, Metadata};
 use portcullis_model::{ParentOfRoot, VirtualPath};
 use tokio::sync::Semaphore;
@@ -31,6 +33,7 @@ use crate::quirks;
 use crate::replies::{Chunk, Pool, Replies};
 use crate::status::{code, status_code};
 use crate::tree::{Tree, TreeFile};
+use crate::waiting::Waiting;
 
 mod extended;
 
@@ -76,6 +79,8 @@ pub(crate) struct EngineConfig {
     pub(crate) max_handles: usize,
     pub(crate) pool: Arc<Pool>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What clients send ahead, over all channels of the service.
+    pub(crate) waiting: Arc<Waiting>,
     /// Turns to hash, for all channels of the service.
     pub(crate) hashing: Arc<Semaphore>,
 }
@@ -96,7 +101,7 @@ pub(crate) struct Engine<T: Tree> {
     greeted: bool,
     handles: Handles<T>,
     under_way: Option<(u32, Op<T>)>,
-    aside: FuturesUnordered<BoxFuture<'static, ReadDone>>,
+    aside: FuturesOrdered<BoxFuture<'static, ReadDone>>,
     /// What an operation that lasts is given.
     lasting: Lasting,
     pub(crate) replies: Replies,
@@ -111,7 +116,7 @@ impl<T: Tree> Engine<T> {
             greeted: false,
             handles: Handles::new(config.max_handles),
             under_way: None,
-            aside: FuturesUnordered::new(),
+            aside: FuturesOrdered::new(),
             lasting: Lasting {
                 stop: CancellationToken::new(),
                 threads: Arc::clone(&config.hashing),
@@ -223,36 +228,45 @@ impl<T: Tree> Engine<T> {
         }
     }
 
-    /// READ: in place where that needs no waiting, else aside.
+    /// READ: in place where that needs no waiting and no earlier one is aside, else aside.
     fn read(&mut self, id: u32, handle: WireHandle, offset: u64, len: u32) {
         let (Some(open), Some(number)) = (self.handles.file(handle), handle.0) else {
             return self.bad_handle(id);
         };
         let len = (len as usize).min(MAX_TRANSFER);
         // Beyond what any file can hold there is nothing to read.
-        if offset > i64::MAX as u64 - MAX_TRANSFER as u64 || len == 0 {
-            return self.status(id, code::EOF, "end of file");
-        }
-        let chunk = self.replies.chunk_for_data(len);
-        match open.file.try_read_at(offset, chunk.payload(len)) {
-            Some(Ok(0)) => self.status(id, code::EOF, "end of file"),
-            Some(Ok(read)) => chunk.end_data(id, read.min(len)),
-            Some(Err(error)) => self.reply(id, Done::Status(Err(error))),
-            None => {
-                open.reads += 1;
-                let file = Arc::clone(&open.file);
-                let mut chunk = self.replies.spare();
-                self.aside.push(Box::pin(async move {
-                    let result = file.read_at(offset, chunk.payload(len)).await;
-                    ReadDone {
-                        id,
-                        handle: number,
-                        chunk,
-                        result,
-                    }
-                }));
+        let beyond = offset > i64::MAX as u64 - MAX_TRANSFER as u64 || len == 0;
+        if self.aside.is_empty() {
+            if beyond {
+                return self.status(id, code::EOF, "end of file");
+            }
+            let chunk = self.replies.chunk_for_data(len);
+            match open.file.try_read_at(offset, chunk.payload(len)) {
+                Some(Ok(0)) => return self.status(id, code::EOF, "end of file"),
+                Some(Ok(read)) => return chunk.end_data(id, read.min(len)),
+                Some(Err(error)) => return self.reply(id, Done::Status(Err(error))),
+                None => {}
             }
         }
+        open.reads += 1;
+        let file = Arc::clone(&open.file);
+        let mut chunk = self.replies.spare();
+        self.aside.push_back(Box::pin(async move {
+            let result = if beyond {
+                Ok(0)
+            } else {
+                match file.try_read_at(offset, chunk.payload(len)) {
+                    Some(result) => result,
+                    None => file.read_at(offset, chunk.payload(len)).await,
+                }
+            };
+            ReadDone {
+                id,
+                handle: number,
+                chunk,
+                result,
+            }
+        }));
     }
 
     fn end_read(&mut self, read: ReadDone) {

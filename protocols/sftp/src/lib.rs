@@ -34,6 +34,7 @@ mod server;
 mod service;
 mod steps;
 mod tree;
+mod waiting;
 
 pub mod codec;
 pub mod status;

@@ -26,13 +26,10 @@ use tokio_util::task::TaskTracker;
 use crate::engine::{Broken, Room, Run};
 use crate::outbox::{MAX_READY, Outbox};
 use crate::program::{Last, Program};
+use crate::waiting::{Share, Waiting};
 
 /// An operation that lasts longer leaves the session's task, so that other channels go on.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// With more bytes than this waiting for a driver, the session waits too, and so does the client.
-const INPUT_SOFT: usize = 1024 * 1024;
-/// With more bytes than this waiting, the client floods the channel, which is closed.
-const INPUT_HARD: usize = 4 * 1024 * 1024;
 
 /// The session, from within its task.
 pub(crate) trait Sink {
@@ -79,6 +76,7 @@ struct Slot {
     program: Option<Box<dyn Program>>,
     /// What came while a driver had the program.
     inbox: BytesMut,
+    share: Share,
     /// Replies that wait for window or for the session.
     outbox: Outbox,
     /// The program at home waits for room.
@@ -124,12 +122,14 @@ impl<W: Wire> Channel<W> {
     pub(crate) fn new(
         program: impl Program,
         wire: W,
+        waiting: &Arc<Waiting>,
         gone: &CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         let slot = Slot {
             program: Some(Box::new(program)),
             inbox: BytesMut::new(),
+            share: Share::new(waiting),
             outbox: Outbox::new(),
             starved: false,
             flushing: false,
@@ -175,13 +175,15 @@ impl<W: Wire> Channel<W> {
             match slot.program.take() {
                 Some(mut program) => {
                     program.input().extend_from_slice(data);
-                    if program.input().len() > INPUT_HARD {
+                    if program.input().len() > slot.share.hard() {
                         return Err(Broken::Flood);
                     }
                     Some(program)
                 }
                 None => {
                     slot.inbox.extend_from_slice(data);
+                    let len = slot.inbox.len();
+                    slot.share.inbox(len);
                     None
                 }
             }
@@ -235,6 +237,8 @@ impl<W: Wire> Channel<W> {
             let mut slot = self.lock();
             slot.ended = true;
             slot.outbox.clear();
+            slot.share.inbox(0);
+            slot.share.input(0);
             slot.program.take()
         };
         if let Some(program) = program {
@@ -259,10 +263,10 @@ impl<W: Wire> Channel<W> {
             let taken = self.shared.taken.notified();
             {
                 let slot = self.lock();
-                if slot.program.is_some() || slot.ended || slot.inbox.len() <= INPUT_SOFT {
+                if slot.program.is_some() || slot.ended || slot.inbox.len() <= slot.share.soft() {
                     return Ok(());
                 }
-                if slot.inbox.len() > INPUT_HARD {
+                if slot.inbox.len() > slot.share.hard() {
                     return Err(Broken::Flood);
                 }
             }
@@ -335,6 +339,7 @@ impl<W: Wire> Channel<W> {
             return;
         }
         program.replies().rest();
+        slot.share.input(program.input().len());
         slot.starved = starved;
         slot.program = Some(program);
     }
@@ -452,6 +457,11 @@ impl<W: Wire> Channel<W> {
             Some(Ok(Run::Full)) if slot.outbox.room().free > 0 => Drive::On(program),
             Some(Ok(run)) => {
                 self.take_inbox(&mut slot, &mut *program);
+                if program.input().len() > slot.share.hard() {
+                    tracing::info!(broken = %Broken::Flood, "closing the channel");
+                    slot.ended = true;
+                    return Drive::Broken;
+                }
                 self.bring_home(&mut slot, program, run == Run::Full);
                 Drive::Home
             }
@@ -466,6 +476,8 @@ impl<W: Wire> Channel<W> {
     fn take_inbox(&self, slot: &mut Slot, program: &mut dyn Program) {
         if !slot.inbox.is_empty() {
             program.input().unsplit(std::mem::take(&mut slot.inbox));
+            slot.share.inbox(0);
+            slot.share.input(program.input().len());
             self.shared.taken.notify_waiters();
         }
     }

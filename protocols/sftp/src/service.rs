@@ -16,6 +16,7 @@ use crate::engine::EngineConfig;
 use crate::keys::HostKeys;
 use crate::login::Login;
 use crate::replies::Pool;
+use crate::waiting::Waiting;
 
 /// Serves SFTP. One per listener; shared.
 pub struct SftpService {
@@ -39,6 +40,7 @@ impl SftpService {
             max_handles: config.max_handles,
             pool: Pool::new(config.spare_buffers),
             clock,
+            waiting: Waiting::new(config.max_waiting),
             hashing: hashing_threads(),
         };
         Arc::new(SftpService {

@@ -10,6 +10,7 @@ use super::session::{Act, Ended, Peer};
 use crate::codec::{kind, pflags};
 use crate::engine::Broken;
 use crate::status::code;
+use crate::waiting::Waiting;
 
 const WINDOW: usize = 2 * 1024 * 1024;
 
@@ -272,6 +273,57 @@ async fn a_closed_channel_finishes_what_is_under_way() {
         .await
         .unwrap();
     assert_eq!(peer.tree.state.closing.load(Ordering::Relaxed), 1);
+}
+
+// scp of OpenSSH 9.2 cuts a download at the first gap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_are_answered_in_their_order() {
+    let mut peer = Peer::greeted(WINDOW).await;
+    let h = handle(&mut peer, "/hello", pflags::READ).await;
+    peer.tree.state.cold.store(true, Ordering::Relaxed);
+    peer.say(read(1, &h, 0, 4));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    peer.tree.state.cold.store(false, Ordering::Relaxed);
+    peer.say(read(2, &h, 4, 4));
+    peer.say(read(3, &h, u64::MAX, 4));
+    peer.say(on_path(kind::STAT, 4, "/hello"));
+    assert_eq!(peer.replies(1).await[0].id, 4, "others need not wait");
+    peer.tree.state.disk.add_permits(1);
+    let ids: Vec<u32> = peer.replies(3).await.iter().map(|reply| reply.id).collect();
+    assert_eq!(ids, [1, 2, 3]);
+}
+
+// Windows do not add up: with a disk that answers nobody, many clients that fill theirs are kept
+// to little each, and go on when it answers again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_all_channels_hold_is_bounded() {
+    const MIB: usize = 1024 * 1024;
+    let waiting = Waiting::new(4 * MIB);
+    let mut peers = Vec::new();
+    for _ in 0..16 {
+        let mut peer = Peer::sharing(WINDOW, &waiting);
+        peer.say(client::init());
+        peer.replies(1).await;
+        peer.adjust(WINDOW);
+        peer.tree.hold();
+        peer.say(on_path(kind::STAT, 1, "/slow"));
+        for id in 0..128 {
+            peer.say(write(10 + id, b"none", 0, &[0; 32 * 1024]));
+        }
+        peers.push(peer);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let held = waiting.held();
+    assert!(held > 4 * MIB, "the bound was reached: {held}");
+    assert!(
+        held < 14 * MIB,
+        "16 clients sent 4 MiB each, and {held} are held"
+    );
+    for peer in &mut peers {
+        peer.tree.release();
+        assert_eq!(peer.replies(129).await.len(), 129);
+    }
+    assert_eq!(waiting.held(), 0);
 }
 
 // rule C5: an aborted connection frees whoever waits for it.

@@ -20,6 +20,7 @@ use crate::program::{Last, Program};
 use crate::replies::Pool;
 use crate::scp::{Command, Scp};
 use crate::server::{Channel, Sink, Verdict, Wire};
+use crate::waiting::Waiting;
 
 pub(super) const MAX_HANDLES: usize = 1024;
 
@@ -127,16 +128,28 @@ impl Peer {
     }
 
     pub(super) fn new(window: usize) -> Self {
-        Peer::serving(window, Engine::new)
+        Peer::sharing(window, &Waiting::new(usize::MAX))
+    }
+
+    /// As `new`, with others of the same service.
+    pub(super) fn sharing(window: usize, waiting: &Arc<Waiting>) -> Self {
+        Peer::serving(window, waiting, Engine::new)
     }
 
     /// Opens a channel on which a transfer of scp runs.
     pub(super) fn scp(window: usize, command: &str) -> Self {
         let command = Command::parse(command.as_bytes()).unwrap().unwrap();
-        Peer::serving(window, |tree, config| Scp::new(command, tree, &config.pool))
+        let waiting = Waiting::new(usize::MAX);
+        Peer::serving(window, &waiting, |tree, config| {
+            Scp::new(command, tree, &config.pool)
+        })
     }
 
-    fn serving<P: Program>(window: usize, program: impl FnOnce(Memory, EngineConfig) -> P) -> Self {
+    fn serving<P: Program>(
+        window: usize,
+        waiting: &Arc<Waiting>,
+        program: impl FnOnce(Memory, EngineConfig) -> P,
+    ) -> Self {
         let tree = Memory::new();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (acts, todo) = mpsc::unbounded_channel();
@@ -145,11 +158,12 @@ impl Peer {
             max_handles: MAX_HANDLES,
             pool: Pool::new(4),
             clock: Arc::new(SystemClock),
+            waiting: Arc::clone(waiting),
             hashing: hashing_threads(),
         };
         let (gone, tasks) = (CancellationToken::new(), TaskTracker::new());
         let program = program(tree.clone(), config);
-        let channel = Channel::new(program, Queue(queue), &gone, tasks.clone());
+        let channel = Channel::new(program, Queue(queue), waiting, &gone, tasks.clone());
         let seen_too = Arc::clone(&seen);
         let ssh = Ssh {
             window,
