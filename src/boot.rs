@@ -10,6 +10,7 @@ mod hostkeys;
 mod moved;
 mod no_storage;
 mod offline;
+mod orders;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,9 @@ use portcullis_authn::{SigningKey, SiteKey, TOTP_PURPOSE};
 use portcullis_directory::Database;
 use portcullis_gate::Durability;
 use portcullis_storage_local::{LocalConfig, LocalStorage};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Config, Fsync, Log, LogFormat, Problem};
 use crate::data::DataFolder;
@@ -26,6 +29,7 @@ use crate::failure::{Context as _, Failure};
 pub use gateway::Gateway;
 pub use moved::{AFTER_THE_MOVE, move_to_server, refuse_unlike_sqlite};
 pub use offline::Offline;
+pub use orders::{Order, Reading, Wish};
 
 /// The settings' file.
 pub const CONFIG: &str = "portcullis.toml";
@@ -259,23 +263,39 @@ pub fn storage_problems(
     }
 }
 
+/// The running log, whose filter can be changed.
+#[derive(Clone)]
+pub struct RunningLog(reload::Handle<EnvFilter, Registry>);
+
+impl RunningLog {
+    /// Writes by another filter from now on.
+    ///
+    /// # Errors
+    /// The filter does not parse.
+    fn set_filter(&self, filter: &str) -> Result<(), Failure> {
+        let filter = EnvFilter::try_new(filter).context("log.filter")?;
+        self.0.reload(filter).context("the log is gone")
+    }
+}
+
 /// Starts the log on standard error.
 ///
 /// # Errors
 /// The filter does not parse, or a log was started before.
-pub fn start_log(log: &Log) -> Result<(), Failure> {
+pub fn start_log(log: &Log) -> Result<RunningLog, Failure> {
     let filter = EnvFilter::try_new(&log.filter).context("log.filter")?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(filter);
     match log.format {
         LogFormat::Text => {
             let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(colours).try_init()
+            registry.with(lines.with_ansi(colours)).try_init()
         }
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
     }
-    .map_err(|error| Failure::new(format!("cannot start the log: {error}")))
+    .map_err(|error| Failure::new(format!("cannot start the log: {error}")))?;
+    Ok(RunningLog(handle))
 }
 
 /// The runtime that serves.

@@ -17,6 +17,7 @@ mod link;
 mod migrate;
 mod policy;
 mod present;
+mod process;
 mod recovery_codes;
 mod report;
 mod secrets;
@@ -81,6 +82,10 @@ pub struct Context {
 enum Command {
     /// Run the gateway
     Serve(serve::Serve),
+    /// Let the running gateway read its settings and host keys again; nothing ends
+    Reload(process::Reload),
+    /// Take no new connection, and stop when the last session has ended
+    Drain(process::Drain),
     /// Run a gateway with a small site to try, on loopback only
     Demo(demo::Demo),
     /// Make the break-glass administrator of a new site
@@ -240,6 +245,8 @@ impl Command {
     async fn run(self, cli: &Context) -> Result<(), Failure> {
         match self {
             Command::Serve(_) | Command::Demo(_) => Ok(()),
+            Command::Reload(command) => command.run(cli).await,
+            Command::Drain(command) => command.run(cli).await,
             Command::Setup(command) => command.run(cli).await,
             Command::CheckConfig(command) => command.run(cli).await,
             Command::User(command) => command.run(cli).await,

@@ -35,6 +35,13 @@ pub enum Request {
     Change(AdminChange),
     /// Answer a question.
     Query(AdminQuery),
+    /// Read settings and host keys again.
+    Reload,
+    /// Take no new connection, and stop with the last one.
+    Drain {
+        /// The longest wait, in seconds; none is as long as it takes.
+        within: Option<u64>,
+    },
 }
 
 /// What the gateway answers.

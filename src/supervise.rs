@@ -10,43 +10,78 @@ use std::time::Duration;
 
 use portcullis_net::{Limits, Listener, Service};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Context as _, Failure};
 
-/// The first and the longest wait before a broken listener is bound anew.
+/// The first and the longest wait before a broken listener is started anew.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Says whether an address is banned.
 pub type IsBanned = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
+/// How connections are served.
+#[derive(Clone)]
+pub struct Serving {
+    /// What is spoken.
+    pub service: Arc<dyn Service>,
+    /// How many at once, and how fast.
+    pub limits: Limits,
+    /// By whom not.
+    pub is_banned: IsBanned,
+}
+
 /// Sockets that are bound and not served yet.
 #[derive(Debug)]
 pub struct Bound {
-    sockets: Vec<(SocketAddr, TcpListener)>,
+    sockets: Vec<Socket>,
+}
+
+/// One bound socket. It stays bound while listeners come and go on it.
+#[derive(Debug)]
+struct Socket {
+    /// As the settings name it; the port may be 0.
+    named: SocketAddr,
+    address: SocketAddr,
+    held: std::net::TcpListener,
+}
+
+impl Socket {
+    fn again(&self) -> std::io::Result<Socket> {
+        Ok(Socket {
+            held: self.held.try_clone()?,
+            ..*self
+        })
+    }
 }
 
 /// Listeners that serve.
 #[derive(Debug)]
 pub struct Supervisor {
-    stop: CancellationToken,
+    sockets: Vec<Socket>,
     tasks: JoinSet<()>,
-    listening: Listening,
+    now: watch::Sender<Generation>,
 }
 
-/// How many of the addresses serve now.
+/// Listeners that began together: those of one reading of the settings.
 #[derive(Debug, Clone)]
-pub struct Listening {
-    now: Arc<AtomicUsize>,
+struct Generation {
+    serving: Arc<AtomicUsize>,
     all: usize,
     stop: CancellationToken,
 }
 
+/// How many of the addresses serve now.
+#[derive(Debug, Clone)]
+pub struct Listening(watch::Receiver<Generation>);
+
 impl Listening {
-    /// Whether every address serves: none is being bound anew, and nothing stops.
+    /// Whether every address serves: none is being started anew, and nothing stops.
     pub fn all(&self) -> bool {
-        !self.stop.is_cancelled() && self.now.load(Ordering::Acquire) == self.all
+        let now = self.0.borrow();
+        !now.stop.is_cancelled() && now.serving.load(Ordering::Acquire) == now.all
     }
 }
 
@@ -56,71 +91,102 @@ impl Bound {
     /// # Errors
     /// The first address that the host refuses.
     pub async fn new(addresses: &[SocketAddr]) -> Result<Bound, Failure> {
+        Bound::beside(&[], addresses).await
+    }
+
+    /// The sockets of `addresses`: those that are held, and the others bound now.
+    async fn beside(held: &[Socket], addresses: &[SocketAddr]) -> Result<Bound, Failure> {
         let mut sockets = Vec::new();
-        for address in addresses {
-            let socket = portcullis_net::bind(*address)
-                .await
-                .context(format_args!("cannot listen on {address}"))?;
-            let address = socket
-                .local_addr()
-                .context("cannot learn the bound address")?;
-            sockets.push((address, socket));
+        for named in addresses {
+            let socket = match held.iter().find(|socket| socket.named == *named) {
+                Some(socket) => socket.again(),
+                None => bind(*named).await,
+            };
+            sockets.push(socket.context(format_args!("cannot listen on {named}"))?);
         }
         Ok(Bound { sockets })
     }
 
-    /// The addresses, with the ports that were given.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().map(|(address, _)| *address).collect()
-    }
-
     /// Begins to serve.
-    pub fn serve(
-        self,
-        service: Arc<dyn Service>,
-        limits: &Limits,
-        is_banned: IsBanned,
-    ) -> Supervisor {
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let listening = Listening {
-            now: Arc::new(AtomicUsize::new(0)),
-            all: self.sockets.len(),
-            stop: stop.clone(),
+    pub fn serve(self, serving: &Serving) -> Supervisor {
+        let none = Generation {
+            serving: Arc::default(),
+            all: 0,
+            stop: CancellationToken::new(),
         };
-        for (address, socket) in self.sockets {
-            let watched = Watched {
-                address,
-                service: service.clone(),
-                limits: limits.clone(),
-                is_banned: is_banned.clone(),
-                stop: stop.clone(),
-                listening: listening.now.clone(),
-            };
-            tasks.spawn(watched.run(socket));
-        }
-        Supervisor {
-            stop,
-            tasks,
-            listening,
-        }
+        let mut supervisor = Supervisor {
+            sockets: Vec::new(),
+            tasks: JoinSet::new(),
+            now: watch::Sender::new(none),
+        };
+        supervisor.replace(self, serving);
+        supervisor
     }
 }
 
+async fn bind(named: SocketAddr) -> std::io::Result<Socket> {
+    let held = portcullis_net::bind(named).await?.into_std()?;
+    Ok(Socket {
+        named,
+        address: held.local_addr()?,
+        held,
+    })
+}
+
 impl Supervisor {
+    /// The sockets of other addresses: what is bound already stays bound.
+    ///
+    /// # Errors
+    /// The first address that the host refuses; nothing has changed then.
+    pub async fn bind(&self, addresses: &[SocketAddr]) -> Result<Bound, Failure> {
+        Bound::beside(&self.sockets, addresses).await
+    }
+
+    /// Serves new connections in this way on these sockets, and on no others. Connections that
+    /// are open go on as they were, and count towards the limits that they came under.
+    pub fn replace(&mut self, bound: Bound, serving: &Serving) {
+        while self.tasks.try_join_next().is_some() {}
+        let next = Generation {
+            serving: Arc::default(),
+            all: bound.sockets.len(),
+            stop: CancellationToken::new(),
+        };
+        for socket in &bound.sockets {
+            let Ok(held) = socket.held.try_clone() else {
+                tracing::error!(address = %socket.address, "no descriptor is left to listen");
+                continue;
+            };
+            let watched = Watched {
+                address: socket.address,
+                held: Some(held),
+                serving: serving.clone(),
+                generation: next.clone(),
+            };
+            self.tasks.spawn(watched.run());
+        }
+        self.sockets = bound.sockets;
+        self.now.send_replace(next).stop.cancel();
+    }
+
+    /// The addresses, with the ports that were given.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(|socket| socket.address).collect()
+    }
+
     /// Accepts nothing more. Connections go on.
-    pub fn stop(&self) {
-        self.stop.cancel();
+    pub fn stop(&mut self) {
+        self.sockets.clear();
+        self.now.borrow().stop.cancel();
     }
 
     /// Which addresses serve, now and later.
     pub fn listening(&self) -> Listening {
-        self.listening.clone()
+        Listening(self.now.subscribe())
     }
 
     /// Waits for the connections to end, at most `patience`.
     pub async fn drain(mut self, patience: Duration) {
-        self.stop.cancel();
+        self.stop();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(patience, all).await.is_err() {
             tracing::warn!("connections were still open at the end of the grace; they are dropped");
@@ -130,60 +196,65 @@ impl Supervisor {
 
 struct Watched {
     address: SocketAddr,
-    service: Arc<dyn Service>,
-    limits: Limits,
-    is_banned: IsBanned,
-    stop: CancellationToken,
-    listening: Arc<AtomicUsize>,
+    /// Gone once it stops, so that nobody waits to be accepted.
+    held: Option<std::net::TcpListener>,
+    serving: Serving,
+    generation: Generation,
 }
 
 impl Watched {
-    async fn run(self, first: TcpListener) {
-        let mut socket = Some(first);
+    fn listener(&self) -> std::io::Result<TcpListener> {
+        let held = self.held.as_ref().map(std::net::TcpListener::try_clone);
+        TcpListener::from_std(held.ok_or(std::io::ErrorKind::NotConnected)??)
+    }
+
+    async fn run(mut self) {
         let mut wait = BACK_OFF.0;
         loop {
-            let listening = match socket.take() {
-                Some(socket) => Ok(socket),
-                None => portcullis_net::bind(self.address).await,
-            };
-            match listening {
+            match self.listener() {
                 Ok(listening) => {
                     self.serve(listening).await;
                     wait = BACK_OFF.0;
                 }
                 Err(error) => {
-                    tracing::error!(address = %self.address, %error, "cannot listen; trying again");
+                    let address = self.address;
+                    tracing::error!(%address, %error, "cannot listen; trying again");
                     wait = (wait * 2).min(BACK_OFF.1);
                 }
             }
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.generation.stop.cancelled() => return,
                 () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
     /// Serves in a task of its own, so that a panic there ends only this round.
-    async fn serve(&self, socket: TcpListener) {
-        let is_banned = self.is_banned.clone();
-        let listener = Listener::new(socket, self.limits.clone());
-        let round = tokio::spawn(listener.serve(
-            self.service.clone(),
-            move |peer| is_banned(peer),
-            self.stop.clone(),
-        ));
+    async fn serve(&mut self, socket: TcpListener) {
+        let Serving {
+            service,
+            limits,
+            is_banned,
+        } = self.serving.clone();
+        let Generation { serving, stop, .. } = &self.generation;
+        let address = self.address;
+        let listener = Listener::new(socket, limits);
+        let round = listener.serve(service, move |peer| is_banned(peer), stop.clone());
+        let mut round = tokio::spawn(round);
         let _abort = AbortOnDrop(round.abort_handle());
-        self.listening.fetch_add(1, Ordering::AcqRel);
-        let ended = round.await;
-        self.listening.fetch_sub(1, Ordering::AcqRel);
+        serving.fetch_add(1, Ordering::AcqRel);
+        let ended = tokio::select! {
+            ended = &mut round => ended,
+            () = stop.cancelled() => {
+                self.held = None;
+                round.await
+            }
+        };
+        serving.fetch_sub(1, Ordering::AcqRel);
         match ended {
-            Ok(()) if self.stop.is_cancelled() => {}
-            Ok(()) => {
-                tracing::error!(address = %self.address, "a listener ended; starting it anew")
-            }
-            Err(error) => {
-                tracing::error!(address = %self.address, %error, "a listener broke; starting anew");
-            }
+            Ok(()) if stop.is_cancelled() => {}
+            Ok(()) => tracing::error!(%address, "a listener ended; starting it anew"),
+            Err(error) => tracing::error!(%address, %error, "a listener broke; starting anew"),
         }
     }
 }
@@ -207,6 +278,14 @@ mod tests {
 
     use super::*;
 
+    fn serving(service: impl Service, is_banned: IsBanned) -> Serving {
+        Serving {
+            service: Arc::new(service),
+            limits: Limits::default(),
+            is_banned,
+        }
+    }
+
     struct Greeter;
 
     impl Service for Greeter {
@@ -228,7 +307,7 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_breaks_comes_back_and_a_drain_ends_it() {
         let bound = Bound::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let address = *bound.addresses().first().unwrap();
+        let address = bound.sockets.first().unwrap().address;
         let broken = std::sync::atomic::AtomicBool::new(false);
         let is_banned: IsBanned = Arc::new(move |_| {
             assert!(
@@ -237,7 +316,7 @@ mod tests {
             );
             false
         });
-        let supervisor = bound.serve(Arc::new(Greeter), &Limits::default(), is_banned);
+        let supervisor = bound.serve(&serving(Greeter, is_banned));
         let listening = supervisor.listening();
         assert!(!greets(address).await);
         let back = async {
@@ -268,9 +347,9 @@ mod tests {
     #[tokio::test]
     async fn while_it_stops_it_does_not_listen_however_long_clients_stay() {
         let bound = Bound::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let address = *bound.addresses().first().unwrap();
+        let address = bound.sockets.first().unwrap().address;
         let nobody: IsBanned = Arc::new(|_| false);
-        let supervisor = bound.serve(Arc::new(Sleeper), &Limits::default(), nobody);
+        let mut supervisor = bound.serve(&serving(Sleeper, nobody));
         let listening = supervisor.listening();
         let _stays = TcpStream::connect(address).await.unwrap();
         while !listening.all() {
@@ -279,12 +358,51 @@ mod tests {
         supervisor.stop();
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!listening.all());
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn new_listeners_take_over_and_open_connections_go_on() {
+        let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let bound = Bound::new(&[free]).await.unwrap();
+        let first = bound.sockets.first().unwrap().address;
+        let nobody: IsBanned = Arc::new(|_| false);
+        let mut supervisor = bound.serve(&serving(Sleeper, nobody.clone()));
+        let listening = supervisor.listening();
+        while !listening.all() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let stays = TcpStream::connect(first).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let other: SocketAddr = "127.0.0.2:0".parse().unwrap();
+        let taken = supervisor.bind(&[free, other]).await.unwrap();
+        let greeting = serving(Greeter, nobody);
+        supervisor.replace(taken, &greeting);
+        assert_eq!(supervisor.addresses().first(), Some(&first));
+        for address in supervisor.addresses() {
+            assert!(greets(address).await, "{address}");
+        }
+        assert!(listening.all());
+        let mut one = [0; 1];
+        assert!(
+            stays.try_read(&mut one).is_err(),
+            "it was neither greeted nor ended"
+        );
+
+        let gone = *supervisor.addresses().last().unwrap();
+        let fewer = supervisor.bind(&[free]).await.unwrap();
+        supervisor.replace(fewer, &greeting);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!greets(gone).await);
+        assert!(greets(first).await);
+        drop(stays);
+        supervisor.drain(Duration::from_secs(1)).await;
     }
 
     #[tokio::test]
     async fn one_address_that_cannot_be_bound_refuses_all() {
         let taken = Bound::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let address = *taken.addresses().first().unwrap();
+        let address = taken.sockets.first().unwrap().address;
         let failure = Bound::new(&["127.0.0.1:0".parse().unwrap(), address])
             .await
             .unwrap_err();

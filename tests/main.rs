@@ -34,6 +34,7 @@ mod long_pipes;
 mod metrics;
 mod migrate;
 mod pressure;
+mod process;
 mod scale;
 mod transport;
 mod upgrade;

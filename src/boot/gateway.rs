@@ -9,11 +9,13 @@ use portcullis_directory::Directory;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
 use portcullis_net::Limits as NetLimits;
-use portcullis_sftp::{SftpConfig, SftpService};
+use portcullis_sftp::{HostKeys, SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::offline::{gate_config, open_directory};
+use super::orders::{Leaving, Order, Reading, Wish};
 use super::{descriptors, hostkeys, make_default_root, open_storage, site_key};
 use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
@@ -21,7 +23,7 @@ use crate::data::{DataFolder, DataLock};
 use crate::failure::{Context as _, Failure};
 use crate::metrics::{Endpoint, Watched};
 use crate::notify::{self, Phase};
-use crate::supervise::{Bound, IsBanned, Supervisor};
+use crate::supervise::{Bound, Serving, Supervisor};
 
 /// How often the log reminds of a missing break-glass administrator.
 const REMINDER: Duration = Duration::from_secs(600);
@@ -30,19 +32,23 @@ const WIND_UP: Duration = Duration::from_secs(20);
 
 /// A gateway that serves.
 pub struct Gateway {
-    folder: DataFolder,
+    pub(super) folder: DataFolder,
     _lock: DataLock,
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
+    pub(super) authenticator: Arc<Authenticator>,
     directory: Arc<Directory>,
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     /// Tasks without which nothing may be served.
     tasks: JoinSet<&'static str>,
     /// Tasks that it can do without.
     aside: JoinSet<()>,
-    addresses: Vec<SocketAddr>,
+    /// Orders from the control socket.
+    orders: mpsc::Receiver<Order>,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) started_with: Config,
     host_keys: Vec<String>,
     fingerprints: Vec<String>,
-    grace: Duration,
+    pub(super) grace: Duration,
 }
 
 impl Gateway {
@@ -63,7 +69,6 @@ impl Gateway {
         make_default_root(&folder, config)?;
         let storage = Arc::new(open_storage(&folder, config)?);
         let bound = Bound::new(&config.sftp.listen).await?;
-        let addresses = bound.addresses();
         let metrics = Endpoint::bind(config.metrics.listen).await?;
         let directory = open_directory(&folder, config, &key).await?;
         let clock = Arc::new(SystemClock);
@@ -86,34 +91,31 @@ impl Gateway {
             clock.clone(),
         );
         let control = ControlSocket::bind(&folder)?;
-        let service = SftpService::new(
-            sftp_config(&config.limits),
-            gate.clone(),
-            authenticator.clone(),
-            host_keys,
-        );
-        let is_banned: IsBanned = Arc::new(move |peer| authenticator.is_banned(peer));
+        let supervisor = bound.serve(&serving(config, &gate, &authenticator, host_keys));
+        let (order, orders) = mpsc::channel(1);
         let audit: Arc<dyn AuditStore> = directory.clone();
         let mut tasks = JoinSet::new();
         tasks.spawn(lasting("the sweep of changes", gate.clone().run()));
         tasks.spawn(lasting(
             "the control socket",
-            control.run(gate.clone(), audit, clock),
+            control.run(gate.clone(), audit, clock, order),
         ));
         let mut aside = JoinSet::new();
         aside.spawn(remind(gate.clone()));
-        let supervisor = bound.serve(service, &net_limits(&config.limits), is_banned);
         let watched = Watched::new(&gate, &directory, supervisor.listening());
         aside.spawn(metrics.serve(watched));
         Ok(Gateway {
             folder,
             _lock: lock,
             gate,
+            authenticator,
             directory,
             supervisor,
             tasks,
             aside,
-            addresses,
+            orders,
+            leaving: None,
+            started_with: config.clone(),
             host_keys: lines,
             fingerprints,
             grace: config.limits.grace(),
@@ -121,8 +123,8 @@ impl Gateway {
     }
 
     /// Where it listens, with the ports that were given.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.supervisor.addresses()
     }
 
     /// The host's public keys as OpenSSH lines, the preferred first.
@@ -143,24 +145,41 @@ impl Gateway {
         self.gate.query(query).await
     }
 
-    /// Serves until SIGTERM or SIGINT, then stops in good order; a second signal stops at once.
+    /// Serves until SIGTERM or SIGINT, or until it has left; then stops in good order. A second
+    /// signal stops at once. SIGHUP reads the settings again, where there are any.
     ///
     /// # Errors
     /// Signals cannot be heard, or a task broke without which revocation would not be prompt.
-    pub async fn run_until_stopped(mut self) -> Result<(), Failure> {
+    pub async fn run_until_stopped(mut self, reading: Option<Reading>) -> Result<(), Failure> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
-        for address in &self.addresses {
+        let mut hang_up = signal(SignalKind::hangup()).context("cannot hear SIGHUP")?;
+        for address in self.addresses() {
             tracing::info!(%address, host_keys = ?self.fingerprints, "SFTP listens");
         }
         notify::tell(Phase::Ready);
-        let result = tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            Some(broken) = self.tasks.join_next() => Err(Failure::new(match broken {
-                Ok(what) => format!("{what} ended; the gateway stops"),
-                Err(error) => format!("a task broke ({error}); the gateway stops"),
-            })),
+        let result = loop {
+            let gate = self.gate.clone();
+            tokio::select! {
+                _ = terminate.recv() => break Ok(()),
+                _ = interrupt.recv() => break Ok(()),
+                () = Gateway::left(self.leaving.as_ref(), || gate.sessions().len()) => {
+                    break Ok(());
+                }
+                _ = hang_up.recv() => {
+                    if let Err(problem) = self.carry_out(Wish::Reload, reading.as_ref()).await {
+                        tracing::error!(%problem, "the settings stay as they were");
+                    }
+                }
+                Some(order) = self.orders.recv() => {
+                    let done = self.carry_out(order.wish, reading.as_ref()).await;
+                    let _gone = order.answer.send(done);
+                }
+                Some(broken) = self.tasks.join_next() => break Err(Failure::new(match broken {
+                    Ok(what) => format!("{what} ended; the gateway stops"),
+                    Err(error) => format!("a task broke ({error}); the gateway stops"),
+                })),
+            }
         };
         notify::tell(Phase::Stopping(self.grace + WIND_UP));
         tracing::info!("stopping; a second signal stops at once");
@@ -255,6 +274,22 @@ fn net_limits(limits: &Limits) -> NetLimits {
         starts_per_second: count32(limits.starts_per_second),
         max_connections: count(limits.connections),
         grace: limits.login(),
+    }
+}
+
+/// How the settings want connections to be served.
+pub(super) fn serving(
+    config: &Config,
+    gate: &Arc<Gate>,
+    authenticator: &Arc<Authenticator>,
+    host_keys: HostKeys,
+) -> Serving {
+    let limits = &config.limits;
+    let (gate, asked) = (gate.clone(), authenticator.clone());
+    Serving {
+        service: SftpService::new(sftp_config(limits), gate, asked.clone(), host_keys),
+        limits: net_limits(limits),
+        is_banned: Arc::new(move |peer| asked.is_banned(peer)),
     }
 }
 

@@ -100,7 +100,7 @@ impl Demo {
         }
         cli.show(&facts, |_| tour.text(SystemClock.now()));
         let codes = tour::show_codes(&secrets);
-        let result = gateway.run_until_stopped().await;
+        let result = gateway.run_until_stopped(None).await;
         if let Some(codes) = codes {
             codes.abort();
         }

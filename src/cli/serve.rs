@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Context;
-use crate::boot::{self, Gateway};
+use crate::boot::{self, Gateway, Reading};
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::Failure;
 
@@ -17,7 +17,8 @@ The first start writes a commented portcullis.toml, host keys and the site's key
 folder. Make the first administrator with `portcullis setup`; until then the log warns.
 
 SIGTERM and SIGINT stop in good order: no new connections, sessions take their leave within
-limits.shutdown_seconds. A second signal stops at once.
+limits.shutdown_seconds. A second signal stops at once. SIGHUP reads the settings again, as
+`portcullis reload` does; `portcullis drain` leaves when the last session has ended.
 
 Example:
   portcullis serve --data /var/lib/portcullis")]
@@ -43,12 +44,16 @@ impl Serve {
             boot::write_commented_config(&folder)?;
         }
         let config = boot::read_config(&folder, self.config.as_deref())?;
-        boot::start_log(&config.log)?;
+        let log = boot::start_log(&config.log)?;
         boot::runtime(&config)?.block_on(async {
             let umask = PrivateUmask::set();
             let gateway = Gateway::start(folder, lock, &config).await?;
             drop(umask);
-            gateway.run_until_stopped().await
+            let reading = Reading {
+                file: self.config,
+                log,
+            };
+            gateway.run_until_stopped(Some(reading)).await
         })
     }
 }

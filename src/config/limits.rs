@@ -47,6 +47,13 @@ macro_rules! limits {
             }
         }
 
+        impl Limits {
+            /// Every limit by its name.
+            pub fn values(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+        }
+
         impl RawLimits {
             pub(super) fn validate(self, problems: &mut Problems<'_>) -> Limits {
                 Limits {

@@ -86,6 +86,30 @@ impl Client {
         }
     }
 
+    /// Tells the gateway to read its settings again; its answer says what took effect.
+    ///
+    /// # Errors
+    /// The settings are not in order, and nothing has changed.
+    pub async fn reload(&mut self) -> Result<AdminOutcome, Failure> {
+        self.order(Request::Reload).await
+    }
+
+    /// Tells the gateway to leave with its last session, or after so many seconds.
+    ///
+    /// # Errors
+    /// It is stopping already.
+    pub async fn drain(&mut self, within: Option<u64>) -> Result<AdminOutcome, Failure> {
+        self.order(Request::Drain { within }).await
+    }
+
+    async fn order(&mut self, order: Request) -> Result<AdminOutcome, Failure> {
+        match self.ask(&order, USUAL).await? {
+            Reply::Answer(outcome) => Ok(outcome),
+            Reply::Refused(text) => Err(Failure::new(text)),
+            _ => Err(unexpected()),
+        }
+    }
+
     async fn ask(&mut self, request: &Request, patience: Duration) -> Result<Reply, Failure> {
         let mut line = serde_json::to_vec(request).context("cannot write the request")?;
         line.push(b'\n');

@@ -7,10 +7,11 @@ use portcullis_gate::admin::{Actor, AdminError};
 use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome, AuditStore, Clock, Gate};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::{MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, read_line};
+use crate::boot::{Order, Wish};
 use crate::data::{DataFolder, PrivateUmask};
 use crate::failure::{Context as _, Failure};
 
@@ -34,6 +35,7 @@ struct Desk {
     audit: Arc<dyn AuditStore>,
     clock: Arc<dyn Clock>,
     owner: u32,
+    orders: mpsc::Sender<Order>,
 }
 
 impl ControlSocket {
@@ -62,9 +64,16 @@ impl ControlSocket {
         })
     }
 
-    /// Answers commands until dropped.
-    pub async fn run(self, gate: Arc<Gate>, audit: Arc<dyn AuditStore>, clock: Arc<dyn Clock>) {
+    /// Answers commands until dropped. What concerns the process itself is passed on as `orders`.
+    pub async fn run(
+        self,
+        gate: Arc<Gate>,
+        audit: Arc<dyn AuditStore>,
+        clock: Arc<dyn Clock>,
+        orders: mpsc::Sender<Order>,
+    ) {
         let desk = Desk {
+            orders,
             gate,
             audit,
             clock,
@@ -143,17 +152,43 @@ impl Desk {
                 Ok(outcome) => Reply::Answer(outcome),
                 Err(error) => refused(&error),
             },
+            Request::Reload => self.order(uid, "gateway.reload", Wish::Reload).await,
+            Request::Drain { within } => {
+                let within = within.map(Duration::from_secs);
+                self.order(uid, "gateway.drain", Wish::Drain { within })
+                    .await
+            }
         }
+    }
+
+    /// Passes an order on, waits for its answer, and records how it went.
+    async fn order(&self, uid: u32, action: &'static str, wish: Wish) -> Reply {
+        let (answer, answered) = oneshot::channel();
+        let stopping = || "the gateway is stopping".to_owned();
+        let done = match self.orders.send(Order { wish, answer }).await {
+            Ok(()) => answered.await.unwrap_or_else(|_| Err(stopping())),
+            Err(_) => Err(stopping()),
+        };
+        let outcome = match &done {
+            Ok(_) => AuditOutcome::Done,
+            Err(_) => AuditOutcome::Refused,
+        };
+        self.record(uid, action, outcome);
+        done.map_or_else(Reply::Refused, Reply::Answer)
     }
 
     fn record_stranger(&self, uid: u32) {
         tracing::warn!(uid, "a stranger was turned away from the control socket");
+        self.record(uid, "control.connect", AuditOutcome::Refused);
+    }
+
+    fn record(&self, uid: u32, action: &'static str, outcome: AuditOutcome) {
         self.audit.record(
             AuditEvent::new(
                 self.clock.now(),
                 AuditKind::Administration,
-                "control.connect",
-                AuditOutcome::Refused,
+                action,
+                outcome,
                 Actor::CommandLine { uid }.label(),
             ),
             None,

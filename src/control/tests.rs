@@ -27,7 +27,8 @@ async fn start(path: &Path) -> Running {
     let offline = Offline::open(&folder, lock).await.unwrap();
     let socket = ControlSocket::bind(&folder).unwrap();
     let (gate, audit) = offline.parts();
-    let task = tokio::spawn(socket.run(gate, audit, Arc::new(SystemClock)));
+    let (orders, _nobody) = tokio::sync::mpsc::channel(1);
+    let task = tokio::spawn(socket.run(gate, audit, Arc::new(SystemClock), orders));
     Running {
         folder,
         task,

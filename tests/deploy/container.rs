@@ -84,7 +84,9 @@ fn the_sources_that_it_takes_are_a_whole_workspace() {
         let (_, sources) = words.split_last().unwrap();
         for source in sources {
             let from = top().join(source);
-            std::os::unix::fs::symlink(from, folder.path().join(source)).unwrap();
+            let to = folder.path().join(source);
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(from, to).unwrap();
             taken += 1;
         }
     }
