@@ -14,13 +14,15 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use portcullis_authn::{
     AccountFactorRule, Authenticator, AuthnConfig, LoginAccount, LoginStore, ProvenCredential,
-    SecretText, SiteFactorRule, SiteKey, SiteLogin, StoreError, StoredPassword, Throttle,
-    ThrottleKey, TicketQuery, hash_password,
+    SecretText, SiteAppPasswords, SiteFactorRule, SiteKey, SiteLogin, StoreError,
+    StoredAppPassword, StoredPassword, StoredRecovery, Throttle, ThrottleKey, TicketQuery,
+    hash_password,
 };
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, Change, Durability, FolderMove,
     FolderRule, Gate, GateConfig, IntentId, LoadedView, PolicyStore, SystemClock, Unannounced,
+    ViewBasis,
 };
 use portcullis_model::{
     AccessView, AccountId, AccountName, CredentialId, Principal, ProtocolSet, SiteRole, VirtualPath,
@@ -81,7 +83,11 @@ impl AuditStore for Open {
 
 #[async_trait]
 impl PolicyStore for Open {
-    async fn load_view(&self, _: AccountId, _: bool) -> Result<Option<LoadedView>, StoreError> {
+    async fn load_view(
+        &self,
+        _: AccountId,
+        _: ViewBasis,
+    ) -> Result<Option<LoadedView>, StoreError> {
         Ok(Some(self.view()))
     }
 
@@ -136,6 +142,7 @@ impl LoginStore for Open {
         Ok(SiteLogin {
             factor_rule: SiteFactorRule::Off,
             tickets: false,
+            app_passwords: SiteAppPasswords::default(),
         })
     }
 
@@ -164,6 +171,14 @@ impl LoginStore for Open {
             invitation: None,
         };
         Ok((normal == self.name.normal()).then_some(account))
+    }
+
+    async fn app_passwords(&self, _: AccountId) -> Result<Vec<StoredAppPassword>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn recovery_codes(&self, _: AccountId) -> Result<Option<StoredRecovery>, StoreError> {
+        Ok(None)
     }
 
     async fn live_tickets(&self, _: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {

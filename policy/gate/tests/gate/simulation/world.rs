@@ -319,7 +319,7 @@ impl World {
         shut_since.map(|version| format!("{session:?} was shut out by {version} (C5)"))
     }
 
-    /// This gateway moved or removed on the disk what stands at a place, and its rules are to follow.
+    /// This gateway moved or removed on the disk what stands at a place; its rules are to follow.
     pub fn is_between(&self, node: &Node, at: &VirtualPath) -> bool {
         let shared = self.shared.lock().unwrap();
         shared.moves.values().any(|row| {
