@@ -26,6 +26,7 @@ mod session;
 mod setup;
 mod sheet;
 mod site;
+mod ssh_ca;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -128,6 +129,9 @@ enum Command {
     /// Blocks: folders at which all grants of someone stop
     #[command(subcommand, alias = "blocks")]
     Block(access::Block),
+    /// Authorities for SSH user certificates: add, list, revoke, remove
+    #[command(subcommand)]
+    SshCa(ssh_ca::Command),
     /// Identity providers
     #[command(subcommand, alias = "providers")]
     Provider(site::Provider),
@@ -261,6 +265,7 @@ impl Command {
             Command::Grant(command) => command.run(cli).await,
             Command::Fence(command) => command.run(cli).await,
             Command::Block(command) => command.run(cli).await,
+            Command::SshCa(command) => command.run(cli).await,
             Command::Provider(command) => command.run(cli).await,
             Command::Site(command) => command.run(cli).await,
             Command::Session(command) => command.run(cli).await,

@@ -3,6 +3,7 @@
 mod algorithms;
 mod app_passwords;
 mod bans;
+mod certificates;
 pub mod factors;
 mod invitations;
 mod keys;

@@ -65,7 +65,14 @@ fn freshness(text: &str) -> Result<Freshness, String> {
     if text == "off" {
         return Ok(Freshness(None));
     }
-    let wrong = || "write it like 30m, 12h, 7d, or off; at most 366d".to_owned();
+    length(text)
+        .map(|seconds| Freshness(Some(seconds)))
+        .map_err(|_| "write it like 30m, 12h, 7d, or off; at most 366d".to_owned())
+}
+
+/// Reads a length of time, in seconds.
+pub fn length(text: &str) -> Result<u64, String> {
+    let wrong = || "write it like 30m, 12h or 7d; at most 366d".to_owned();
     let unit = match text.chars().last() {
         Some('m') => 60,
         Some('h') => 3600,
@@ -80,7 +87,7 @@ fn freshness(text: &str) -> Result<Freshness, String> {
     if seconds == 0 || seconds > 366 * 86_400 {
         return Err(wrong());
     }
-    Ok(Freshness(Some(seconds)))
+    Ok(seconds)
 }
 
 impl Site {

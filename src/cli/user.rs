@@ -71,7 +71,8 @@ Examples:
   portcullis user set acme --expires 2027-01-31T17:00:00Z
   portcullis user set acme --addresses 192.0.2.0/24,2001:db8::/32
   portcullis user set acme --expires never --addresses anywhere
-  portcullis user set backup --inactivity exempt";
+  portcullis user set backup --inactivity exempt
+  portcullis user set ana --principals corp-ana,ana@example.com";
 
 const DISABLE_HELP: &str =
     "The command returns when the sockets are closed, at most after 2 s, and \
@@ -178,6 +179,9 @@ pub struct Set {
     /// anywhere, which leaves it to its groups
     #[arg(long, value_name = "RANGES", value_parser = addresses)]
     addresses: Option<Limit<AddressList>>,
+    /// What an SSH certificate must name as principal to open it: a list, or name for its own
+    #[arg(long, value_name = "PRINCIPALS", value_parser = principals)]
+    principals: Option<Limit<Vec<String>>>,
 }
 
 /// How the site's inactivity rule treats an account.
@@ -207,6 +211,15 @@ pub fn addresses(text: &str) -> Result<Limit<AddressList>, String> {
             .parse()
             .map(Limit::To)
             .map_err(|error: portcullis_model::AddressError| error.to_string()),
+    }
+}
+
+/// Reads a list of principals or `name`.
+pub fn principals(text: &str) -> Result<Limit<Vec<String>>, String> {
+    match text {
+        "name" => Ok(Limit::Off),
+        "" => Err("name at least one principal".to_owned()),
+        list => Ok(Limit::To(list.split(',').map(str::to_owned).collect())),
     }
 }
 
@@ -403,7 +416,8 @@ impl Set {
             && self.max_sessions.is_none()
             && self.expires.is_none()
             && self.inactivity.is_none()
-            && self.addresses.is_none();
+            && self.addresses.is_none()
+            && self.principals.is_none();
         if nothing {
             return Err(Failure::usage(
                 "name what to change; see `portcullis user set --help`",
@@ -423,6 +437,7 @@ impl Set {
                 expires: self.expires,
                 idle_exempt: self.inactivity.map(|rule| rule == Inactivity::Exempt),
                 addresses: self.addresses,
+                principals: self.principals,
             },
         };
         cli.change(MakeFolder::No, change, |_| text).await

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, Handle, KeyboardInteractiveAuthResponse};
-use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_secret_key};
+use russh::keys::{
+    PrivateKeyWithHashAlg, PublicKeyOrCertificate, load_openssh_certificate, load_secret_key,
+};
 use russh::{ChannelMsg, Disconnect};
 use tokio::sync::watch;
 
@@ -146,6 +148,17 @@ impl Ssh {
         };
         let key = PrivateKeyWithHashAlg::new(key, hash);
         of_result(self.handle.authenticate_publickey(user, key).await)
+    }
+
+    /// The `publickey` method with the certificate beside the key.
+    pub async fn try_certificate(&mut self, user: &str, key_file: &std::path::Path) -> Login {
+        let key = Arc::new(load_secret_key(key_file, None).expect("a private key"));
+        let file = key_file.with_extension("key-cert.pub");
+        let certificate = load_openssh_certificate(file).expect("a certificate");
+        let login = self
+            .handle
+            .authenticate_openssh_cert(user, key, certificate);
+        of_result(login.await)
     }
 
     /// Starts `keyboard-interactive`.

@@ -3,6 +3,7 @@
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::AuthenticatedPrincipal;
+use crate::certificates::{CertificateProblem, SshCertificate};
 
 /// A secret text: never printed, wiped when dropped.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
@@ -45,6 +46,8 @@ pub enum Credential {
     Code(SecretText),
     /// A key whose signature over this login was verified by the transport.
     VerifiedKey(PublicKey),
+    /// An SSH user certificate, of whose key and authority the transport verified the signatures.
+    Certificate(Box<SshCertificate>),
     /// The new password of someone who redeems an invitation.
     NewPassword(SecretText),
 }
@@ -135,6 +138,9 @@ pub enum RefusalReason {
         "security keys (sk-) are not accepted, because their signature flags cannot be checked"
     )]
     SecurityKey,
+    /// An SSH certificate that opens nothing.
+    #[error(transparent)]
+    Certificate(CertificateProblem),
     /// The credential sleeps, because the person has not signed in at the provider lately (F2).
     #[error("the credential sleeps until the next sign-in at the identity provider")]
     Asleep,

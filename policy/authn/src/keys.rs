@@ -23,7 +23,13 @@ pub(crate) fn find<'a>(account: &'a LoginAccount, key: &PublicKey) -> Option<&'a
         .find(|stored| stored.key.blob == key.blob)
 }
 
-fn is_weak(blob: &[u8]) -> bool {
+/// Whether a certificate for this key could be good: not for security keys (rule F6) nor weak ones.
+pub(crate) fn may_be_certified(key: &PublicKey) -> bool {
+    !is_security_key(key) && !is_weak(&key.blob)
+}
+
+/// Whether it is an RSA key that is too short, or no key at all.
+pub(crate) fn is_weak(blob: &[u8]) -> bool {
     let Some((name, rest)) = field(blob) else {
         return true;
     };

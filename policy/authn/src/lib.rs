@@ -11,6 +11,7 @@ mod app_password;
 mod attempt;
 mod authenticator;
 mod calendar;
+mod certificates;
 mod clock;
 mod codes;
 mod credential;
@@ -33,6 +34,7 @@ pub use app_password::{SiteAppPasswords, StoredAppPassword, app_password_hash, n
 pub use attempt::{AuthnAttempt, KeyProbe};
 pub use authenticator::{AttemptContext, Authenticator, AuthnConfig};
 pub use calendar::{civil, parse_instant, rfc3339};
+pub use certificates::{CertificateProblem, SshAuthority, SshCertificate};
 pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{FactorKind, LoginEvent, LoginEvents};

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use portcullis_model::{AccountId, AccountName, CredentialId};
+use portcullis_model::{AccountId, AccountName, AuthorityId, CredentialId};
 
 use crate::SecretText;
 
@@ -24,8 +24,18 @@ pub enum FirstFactor {
     Key,
     /// An app password, which stands for both factors (rule F5).
     AppPassword,
+    /// An SSH user certificate.
+    Certificate,
     /// An invitation, with the password that was set by it.
     Invitation,
+}
+
+impl FirstFactor {
+    /// Whether a key was proven, certified or not: the one case in which a protocol may say that
+    /// something succeeded (rule L3).
+    pub(crate) fn is_key(self) -> bool {
+        matches!(self, FirstFactor::Key | FirstFactor::Certificate)
+    }
 }
 
 /// What was proven second.
@@ -111,6 +121,8 @@ pub struct AuthenticatedPrincipal {
     pub(crate) ticket: Option<TicketOpening>,
     pub(crate) enrolment: Option<Enrolment>,
     pub(crate) ends: Option<SystemTime>,
+    pub(crate) authority: Option<AuthorityId>,
+    pub(crate) note: Option<String>,
 }
 
 impl AuthenticatedPrincipal {
@@ -156,6 +168,16 @@ impl AuthenticatedPrincipal {
         self.ends
     }
 
+    /// The authority that certified the first factor, if one did. Its removal ends the session.
+    pub fn authority(&self) -> Option<AuthorityId> {
+        self.authority
+    }
+
+    /// What the audit says of the first factor, beside its kind.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The code that admission must spend.
     pub fn spend(&self) -> Option<CodeSpend> {
         self.spend
@@ -199,6 +221,8 @@ pub fn proof_for_test(
         ticket: None,
         enrolment: None,
         ends: None,
+        authority: None,
+        note: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use portcullis_model::{AccountId, AccountName, CredentialId};
 
+use crate::certificates::{SshAuthority, SshCertificate};
 use crate::{
     ProvenCredential, PublicKey, RefusalReason, SecretText, SiteAppPasswords, StoredAppPassword,
     StoredRecovery,
@@ -70,6 +71,8 @@ pub struct SiteLogin {
     pub tickets: bool,
     /// Which app passwords may be used (rule F5).
     pub app_passwords: SiteAppPasswords,
+    /// Whether an authority for SSH certificates is trusted.
+    pub certificates: bool,
 }
 
 /// The identity provider that owns an account.
@@ -154,6 +157,8 @@ pub struct LoginAccount {
     pub password: Option<StoredPassword>,
     /// Its keys.
     pub keys: Vec<StoredKey>,
+    /// What a certificate must name as principal to open it; its own name where there is none.
+    pub principals: Vec<String>,
     /// Its one-time-code secret.
     pub totp: Option<StoredTotp>,
     /// Its open invitation.
@@ -271,6 +276,25 @@ pub trait LoginStore: Send + Sync + 'static {
         address: &str,
         now: SystemTime,
     ) -> Result<bool, StoreError>;
+
+    /// The trusted authority with this key.
+    async fn ssh_authority(&self, blob: &[u8]) -> Result<Option<SshAuthority>, StoreError> {
+        let _ = blob;
+        Ok(None)
+    }
+
+    /// The credential that stands for a certificate which is good for the account; made where it is
+    /// used for the first time. `None` where it was revoked, its authority is trusted no more, or
+    /// 1,000 of the account are in use.
+    async fn ssh_certificate(
+        &self,
+        account: AccountId,
+        authority: &SshAuthority,
+        certificate: &SshCertificate,
+    ) -> Result<Option<ProvenCredential>, StoreError> {
+        let _ = (account, authority, certificate);
+        Ok(None)
+    }
 
     /// Replaces a password's hash by a stronger one of the same password, if it has not changed.
     async fn rehash(

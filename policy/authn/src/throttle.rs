@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use portcullis_model::AccountId;
 
+use crate::certificates::CertificateProblem;
 use crate::{
     LoginEvent, LoginEvents, LoginStore, RefusalReason, StoreError, Throttle, ThrottleKey,
 };
@@ -125,6 +126,8 @@ pub(crate) fn counts(reason: RefusalReason, key: bool) -> bool {
         }
         // Were these left out after a password, the counters would tell a right one from others.
         R::NoSecondFactor | R::CodeMissing => !key,
+        // As an unknown key; the others were made for somebody of this site.
+        R::Certificate(problem) => problem == CertificateProblem::UnknownAuthority,
         R::SecurityKey
         | R::Asleep
         | R::SpentCode

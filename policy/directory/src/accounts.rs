@@ -37,6 +37,8 @@ pub(crate) struct Account {
     pub(crate) idle_disabled: bool,
     /// From where it may connect; its groups say where it says nothing.
     pub(crate) addresses: Option<AddressList>,
+    /// What an SSH certificate must name as principal; its name where there is none.
+    pub(crate) principals: Vec<String>,
     pub(crate) role: SiteRole,
     pub(crate) protocols: ProtocolSet,
     pub(crate) factor_rule: AccountFactorRule,
@@ -86,7 +88,7 @@ macro_rules! select {
              protocols, \
              factor_rule, root_view, home, max_sessions, provider_id, keeps_password, \
              last_idp_sign_in, break_glass, cut_epoch, version, made, last_login, last_used, \
-             idle_exempt, idle_disabled, addresses FROM accounts ",
+             idle_exempt, idle_disabled, addresses, principals FROM accounts ",
             $rest
         )
     };
@@ -161,14 +163,25 @@ fn fields(row: &Row) -> Result<Result<Account, StoreError>, sqlx::Error> {
     let home: Option<String> = row.try_get("home")?;
     let max_sessions: i64 = row.try_get("max_sessions")?;
     let addresses: Option<String> = row.try_get("addresses")?;
-    let (Ok(name), Some(role), Some(factor_rule), Ok(root_view), Ok(home), Ok(addresses)) = (
+    let principals: Option<String> = row.try_get("principals")?;
+    let (
+        Ok(name),
+        Some(role),
+        Some(factor_rule),
+        Ok(root_view),
+        Ok(home),
+        Ok(addresses),
+        Ok(principals),
+    ) = (
         AccountName::parse(&name),
         role_from(&role),
         factor_rule_from(&rule),
         root_view.map_or(Ok(VirtualPath::root()), |path| path.parse()),
         home.map(|path| path.parse()).transpose(),
         addresses.map(|ranges| ranges.parse()).transpose(),
-    ) else {
+        principals.map_or(Ok(Vec::new()), |list| serde_json::from_str(&list)),
+    )
+    else {
         return Ok(Err(corrupt("account", &name)));
     };
     Ok(Ok(Account {
@@ -183,6 +196,7 @@ fn fields(row: &Row) -> Result<Result<Account, StoreError>, sqlx::Error> {
         idle_exempt: row.try_get("idle_exempt")?,
         idle_disabled: row.try_get("idle_disabled")?,
         addresses,
+        principals,
         role,
         protocols: protocols_from(row.try_get("protocols")?),
         factor_rule,
@@ -295,11 +309,15 @@ pub(crate) async fn update(
     connection: &mut Connection,
     account: &Account,
 ) -> Result<(), StoreError> {
+    let principals = (!account.principals.is_empty())
+        .then(|| serde_json::to_string(&account.principals))
+        .transpose()
+        .during("writing principals as JSON")?;
     db::query(
         "UPDATE accounts SET name = $1, name_normal = $2, display = $3, role = $4, \
          protocols = $5, factor_rule = $6, root_view = $7, home = $8, max_sessions = $9, \
          local_disabled = $10, expires = $11, last_used = $12, idle_exempt = $13, \
-         idle_disabled = $14, addresses = $15 WHERE id = $16",
+         idle_disabled = $14, addresses = $15, principals = $16 WHERE id = $17",
     )
     .bind(account.name.shown())
     .bind(account.name.normal())
@@ -316,6 +334,7 @@ pub(crate) async fn update(
     .bind(account.idle_exempt)
     .bind(account.idle_disabled)
     .bind(account.addresses.as_ref().map(AddressList::to_string))
+    .bind(principals)
     .bind(account.id.0)
     .run(connection, "changing an account")
     .await

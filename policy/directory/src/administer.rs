@@ -7,6 +7,7 @@
 
 mod access;
 mod app_passwords;
+mod authorities;
 mod credentials;
 mod groups;
 mod limits;
@@ -217,6 +218,9 @@ impl Making<'_> {
             C::FenceRemove { folder } => self.fence_remove(&folder).await,
             C::BlockAdd { folder, subject } => self.block_add(&folder, &subject).await,
             C::BlockRemove { id } => self.block_remove(id).await,
+            change @ (C::SshCaAdd { .. } | C::SshCaRemove { .. } | C::SshCaRevoke { .. }) => {
+                self.authority_change(change).await
+            }
             C::ProviderSet {
                 name,
                 idp_freshness_seconds,
@@ -299,6 +303,9 @@ fn action(change: &AdminChange) -> &'static str {
         C::FenceRemove { .. } => "fence.remove",
         C::BlockAdd { .. } => "block.add",
         C::BlockRemove { .. } => "block.remove",
+        C::SshCaAdd { .. } => "ssh_ca.add",
+        C::SshCaRemove { .. } => "ssh_ca.remove",
+        C::SshCaRevoke { .. } => "ssh_ca.revoke",
         C::ProviderSet { .. } => "provider.set",
         C::SiteSet { .. } => "site.set",
         C::SessionEnd { .. } => "session.end",

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     Totp,
     AppPassword,
     Recovery,
+    Certificate,
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
             Kind::Totp => "totp",
             Kind::AppPassword => "app_password",
             Kind::Recovery => "recovery",
+            Kind::Certificate => "certificate",
         }
     }
 }

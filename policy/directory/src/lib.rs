@@ -17,6 +17,7 @@ mod administer;
 mod admission;
 mod app_passwords;
 mod audit;
+mod authorities;
 mod blocks;
 mod chain;
 mod checkpoints;

@@ -4,14 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::{
-    LoginAccount, LoginStore, SecretText, SiteLogin, StoreError, StoredAppPassword, StoredRecovery,
-    Throttle, ThrottleKey, TicketQuery,
+    LoginAccount, LoginStore, ProvenCredential, SecretText, SiteLogin, SshAuthority,
+    SshCertificate, StoreError, StoredAppPassword, StoredRecovery, Throttle, ThrottleKey,
+    TicketQuery,
 };
 use portcullis_model::{AccountId, CredentialId, SiteRole};
 
 use crate::open::Directory;
 use crate::times::{from_millis, millis};
-use crate::{accounts, app_passwords, credentials, recovery, site, throttles, tickets};
+use crate::{accounts, app_passwords, authorities, credentials, openssh, recovery, site};
+use crate::{throttles, tickets};
 
 #[async_trait]
 impl LoginStore for Directory {
@@ -22,6 +24,7 @@ impl LoginStore for Directory {
             factor_rule: site.factor_rule,
             tickets: site.tickets,
             app_passwords: site.app_passwords,
+            certificates: authorities::any(&mut snapshot).await?,
         })
     }
 
@@ -48,6 +51,7 @@ impl LoginStore for Directory {
             last_idp_sign_in: account.last_idp_sign_in.map(from_millis),
             password: credentials::password(&mut snapshot, account.id).await?,
             keys: credentials::keys(&mut snapshot, account.id).await?,
+            principals: account.principals,
             totp: credentials::totp(&mut snapshot, account.id).await?,
             invitation: invitation.filter(|invitation| invitation.expires > now),
             name: account.name,
@@ -68,6 +72,35 @@ impl LoginStore for Directory {
     ) -> Result<Option<StoredRecovery>, StoreError> {
         let mut snapshot = self.snapshot().await?;
         recovery::of_account(&mut snapshot, account).await
+    }
+
+    async fn ssh_authority(&self, blob: &[u8]) -> Result<Option<SshAuthority>, StoreError> {
+        let mut snapshot = self.snapshot().await?;
+        let key = openssh::fingerprint(blob);
+        let found = authorities::by_fingerprint(&mut snapshot, &key).await?;
+        Ok(found.map(authorities::for_login))
+    }
+
+    async fn ssh_certificate(
+        &self,
+        account: AccountId,
+        authority: &SshAuthority,
+        certificate: &SshCertificate,
+    ) -> Result<Option<ProvenCredential>, StoreError> {
+        let id = authority.id;
+        let mut snapshot = self.snapshot().await?;
+        // Whatever is revoked has no row.
+        let known = authorities::in_use(&mut snapshot, account, id, certificate).await?;
+        drop(snapshot);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let certificate = certificate.clone();
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move { authorities::begin_use(tx, account, id, &certificate).await })
+            })
+            .await
     }
 
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {

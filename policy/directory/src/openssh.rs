@@ -65,13 +65,18 @@ pub(crate) fn parse(line: &str) -> Result<OpensshKey, String> {
         .filter(|c| !c.is_control())
         .take(MAX_COMMENT)
         .collect();
-    let fingerprint = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(&blob)));
+    let fingerprint = fingerprint(&blob);
     Ok(OpensshKey {
         algorithm,
         blob,
         comment,
         fingerprint,
     })
+}
+
+/// `SHA256:` and the unpadded base64 of a key's SHA-256.
+pub(crate) fn fingerprint(blob: &[u8]) -> String {
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
 fn accepted(algorithm: &str, line: &str) -> Result<&'static str, String> {

@@ -17,8 +17,8 @@ use crate::error::During;
 use crate::open::Directory;
 use crate::subjects::{self, Named, no_group, no_user, unknown};
 use crate::times::{from_millis, millis};
-use crate::{app_passwords, audit, blocks, credentials, fences, findings, grants, groups, idle};
-use crate::{origins, recovery, report, site, throttles, views};
+use crate::{app_passwords, audit, authorities, blocks, credentials, fences, findings, grants};
+use crate::{groups, idle, origins, recovery, report, site, throttles, views};
 
 /// The most entries of one list.
 const MOST: i64 = 10_000;
@@ -79,6 +79,7 @@ impl Directory {
                 drop(snapshot);
                 self.checkpoint().await
             }
+            AdminQuery::SshAuthorities => ssh_authorities(connection, now).await,
             AdminQuery::Site => site_shown(connection).await,
             AdminQuery::Findings => Ok(findings::all(connection, now).await?),
             question @ AdminQuery::Explain { .. } => explanation(connection, question, now).await,
@@ -199,7 +200,7 @@ fn trim<T>(page: &mut Vec<T>, limit: i64) -> bool {
 /// `name`, `id`, `display`, `active`, `disabled` (local), `provider`, `provider_disabled`, `role`,
 /// `protocols` (own flags), `factor_rule`, `root_view`, `home` (as it sees it), `max_sessions`,
 /// `expires`, `last_login`, `inactivity` (`site` or `exempt`), `disabled_for_inactivity`,
-/// `addresses` (its own list), `break_glass`.
+/// `addresses` (its own list), `principals` (for SSH certificates), `break_glass`.
 async fn summary(
     connection: &mut Connection,
     account: &Account,
@@ -230,6 +231,7 @@ async fn summary(
         "inactivity": if account.idle_exempt { "exempt" } else { "site" },
         "disabled_for_inactivity": account.idle_disabled,
         "addresses": account.addresses,
+        "principals": account.principals,
         "break_glass": account.break_glass,
     }))
 }
@@ -418,6 +420,32 @@ async fn grants_shown(
         }));
     }
     Ok(rows)
+}
+
+/// `{"authorities": [{"name", "fingerprint", "algorithm", "max_validity_seconds", "in_use",
+/// "revoked": [{"kind", "value", "at"}], "more"}]}`; `in_use` counts certificates that were used
+/// and are still valid.
+async fn ssh_authorities(connection: &mut Connection, now: i64) -> Result<Value, AdminError> {
+    let mut rows = Vec::new();
+    for authority in authorities::all(connection, MOST).await? {
+        let key = &authority.fingerprint;
+        let mut revoked = authorities::revocations(connection, key, MOST + 1).await?;
+        let more = trim(&mut revoked, MOST);
+        let revoked: Vec<Value> = revoked
+            .into_iter()
+            .map(|(kind, value, at)| json!({ "kind": kind, "value": value, "at": time(at) }))
+            .collect();
+        rows.push(json!({
+            "name": authority.name,
+            "fingerprint": authority.fingerprint,
+            "algorithm": authority.algorithm,
+            "max_validity_seconds": authority.max_validity,
+            "in_use": authorities::count_in_use(connection, authority.id, now).await?,
+            "revoked": revoked,
+            "more": more,
+        }));
+    }
+    Ok(json!({ "authorities": rows }))
 }
 
 /// `{"factor_rule", "tickets", "protocols", "protocol_access_groups_only", "inactivity_days" (null

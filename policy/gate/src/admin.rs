@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::AuditCheckpoint;
 
-pub use crate::limits::{Limit, UserLimits};
+pub use crate::limits::{Limit, Revocation, UserLimits};
 
 /// Who acts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,6 +307,27 @@ pub enum AdminChange {
         /// Its id.
         id: i64,
     },
+    /// Trusts an authority for SSH user certificates.
+    SshCaAdd {
+        /// Its name on this site.
+        name: String,
+        /// Its public key: one OpenSSH line.
+        line: String,
+        /// Certificates that are valid for longer than so many seconds are refused.
+        max_validity_seconds: u64,
+    },
+    /// Trusts an authority no more: ends what was opened with its certificates.
+    SshCaRemove {
+        /// Which.
+        name: String,
+    },
+    /// Revokes certificates, and ends what was opened with them.
+    SshCaRevoke {
+        /// Of which authority.
+        name: String,
+        /// Which.
+        what: Revocation,
+    },
     /// Names an identity provider or changes its settings.
     ProviderSet {
         /// Its name.
@@ -404,6 +425,8 @@ pub enum AdminQuery {
     },
     /// The newest signed checkpoint of every node; that of the node which answers is made anew.
     AuditCheckpoint,
+    /// Authorities for SSH user certificates, and what they have revoked.
+    SshAuthorities,
     /// Site settings and providers.
     Site,
     /// Things that an administrator should look at: accounts with `never` or `always`, frozen

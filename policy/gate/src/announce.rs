@@ -3,7 +3,7 @@
 //! INVARIANT: a committed change is told to the session registry. A writer returns [`Unannounced`],
 //! which holds the result and lets go of it only inside the gate.
 
-use portcullis_model::{AccountId, CredentialId, GroupId, SessionId};
+use portcullis_model::{AccountId, AuthorityId, CredentialId, GroupId, SessionId};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -15,6 +15,8 @@ pub enum CutTarget {
     Account(AccountId),
     /// Those that rest on one credential.
     Credential(CredentialId),
+    /// Those that rest on a certificate of one authority.
+    Authority(AuthorityId),
     /// One.
     Session(SessionId),
 }

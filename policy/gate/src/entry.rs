@@ -83,11 +83,12 @@ impl Ports {
 
     fn record_start(&self, proof: &AuthenticatedPrincipal, live: &Live) {
         let mut event = live.session_event(AuditKind::Login, "session.start", AuditOutcome::Done);
-        event.detail = Some(format!(
-            "{:?}, second factor: {:?}",
-            proof.first(),
-            proof.second()
-        ));
+        let mut detail = format!("{:?}, second factor: {:?}", proof.first(), proof.second());
+        if let Some(note) = proof.note() {
+            detail.push_str(", ");
+            detail.push_str(note);
+        }
+        event.detail = Some(detail);
         self.audit.record(event, None);
     }
 

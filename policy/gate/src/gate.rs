@@ -198,9 +198,7 @@ impl Gate {
     ) -> Result<Session, (RefusalReason, Connection)> {
         let ports = &self.ports;
         // From here on a cut finds this connection, whatever the directory has yet to say.
-        ports
-            .registry
-            .bind(&connection.registered, proof.account(), proof.credentials());
+        ports.registry.bind(&connection.registered, &proof);
         match ports.try_admit(&proof, &connection).await {
             Ok(live) => Ok(Session::new(live, connection)),
             Err(reason) => {

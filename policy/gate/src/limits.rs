@@ -34,4 +34,29 @@ pub struct UserLimits {
     pub idle_exempt: Option<bool>,
     /// From where it may connect, whatever its groups say.
     pub addresses: Option<Limit<AddressList>>,
+    /// What an SSH certificate must name as principal to open it; off for its own name.
+    pub principals: Option<Limit<Vec<String>>>,
+}
+
+/// Which certificates of an authority are revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Revocation {
+    /// The one with this number.
+    Serial(u64),
+    /// All with this key id.
+    KeyId(String),
+    /// All that certify this key: its `SHA256:` fingerprint, or its line in OpenSSH's form.
+    Key(String),
+}
+
+impl Revocation {
+    /// In a few words.
+    pub fn label(&self) -> String {
+        match self {
+            Revocation::Serial(serial) => format!("serial {serial}"),
+            Revocation::KeyId(id) => format!("key id {id:?}"),
+            Revocation::Key(key) => format!("key {key}"),
+        }
+    }
 }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
-use portcullis_authn::{ProvenCredential, RefusalReason};
-use portcullis_model::{AccountId, AccountName, CredentialId, GroupId, SessionId};
+use portcullis_authn::{AuthenticatedPrincipal, RefusalReason};
+use portcullis_model::{AccountId, AccountName, AuthorityId, CredentialId, GroupId, SessionId};
 
 use crate::announce::{Change, CutReason, CutTarget};
 use crate::ends::Ends;
@@ -33,6 +33,7 @@ struct Lists {
     by_account: Index<AccountId>,
     by_credential: Index<CredentialId>,
     by_group: Index<GroupId>,
+    by_authority: Index<AuthorityId>,
     /// How many sessions each account has.
     sessions: HashMap<AccountId, usize>,
 }
@@ -94,6 +95,7 @@ struct State {
     account: Option<AccountId>,
     credentials: Vec<CredentialId>,
     groups: Vec<GroupId>,
+    authority: Option<AuthorityId>,
     summary: Option<SessionSummary>,
     standing: Option<Standing>,
     ends: Ends,
@@ -146,19 +148,16 @@ impl Registry {
         entry
     }
 
-    /// Binds an entry to the account and credentials of a proof, before the directory is asked
-    /// (rule C2): from here on a cut finds it.
-    pub(crate) fn bind(
-        &self,
-        entry: &Registered,
-        account: AccountId,
-        credentials: &[ProvenCredential],
-    ) {
+    /// Binds an entry to what a proof rests on, before the directory is asked (rule C2): from here
+    /// on a cut finds it.
+    pub(crate) fn bind(&self, entry: &Registered, proof: &AuthenticatedPrincipal) {
         let mut lists = lock(&self.lists);
         let mut state = lock(&entry.state);
         lists.unindex(entry.id, &state);
-        state.account = Some(account);
-        state.credentials = credentials.iter().map(|credential| credential.id).collect();
+        state.account = Some(proof.account());
+        let credentials = proof.credentials().iter();
+        state.credentials = credentials.map(|credential| credential.id).collect();
+        state.authority = proof.authority();
         state.groups = Vec::new();
         lists.index(entry.id, &state);
     }
@@ -241,6 +240,7 @@ impl Registry {
             let ids: Vec<SessionId> = match target {
                 CutTarget::Account(account) => lists.by_account.get(account).collect(),
                 CutTarget::Credential(credential) => lists.by_credential.get(credential).collect(),
+                CutTarget::Authority(authority) => lists.by_authority.get(authority).collect(),
                 CutTarget::Session(session) => vec![session],
             };
             ids.iter()
@@ -313,6 +313,9 @@ impl Lists {
         if let Some(account) = state.account {
             self.by_account.insert(account, id);
         }
+        if let Some(authority) = state.authority {
+            self.by_authority.insert(authority, id);
+        }
         state
             .credentials
             .iter()
@@ -335,6 +338,9 @@ impl Lists {
     fn unindex(&mut self, id: SessionId, state: &State) {
         if let Some(account) = state.account {
             self.by_account.remove(account, id);
+        }
+        if let Some(authority) = state.authority {
+            self.by_authority.remove(authority, id);
         }
         state
             .credentials

@@ -44,6 +44,10 @@ id! {
     CredentialId
 }
 id! {
+    /// One authority whose SSH certificates the site trusts.
+    AuthorityId
+}
+id! {
     /// One open session. Unique while the process runs.
     SessionId
 }

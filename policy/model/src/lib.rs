@@ -29,7 +29,9 @@ pub use decide::{
 };
 pub use explain::{Explanation, GrantNote, GrantVerdict, explain};
 pub use holding::{Effect, Holding, held_at, holdings};
-pub use ids::{AccountId, BlockId, CredentialId, FenceId, GrantId, GroupId, SessionId};
+pub use ids::{
+    AccountId, AuthorityId, BlockId, CredentialId, FenceId, GrantId, GroupId, SessionId,
+};
 pub use level::{AccessLevel, LevelSet, UnknownLevel, render_level_table};
 pub use name::{AccountName, GroupName, NameError};
 pub use origins::Origins;

@@ -288,13 +288,12 @@ impl Handler for Connection {
     async fn auth_openssh_certificate(
         &mut self,
         user: &str,
-        _certificate: &russh::keys::Certificate,
+        certificate: &russh::keys::Certificate,
     ) -> Result<Auth, russh::Error> {
         let Some(login) = &mut self.login else {
             return Err(russh::Error::Inconsistent);
         };
-        tracing::info!("user certificates are not accepted");
-        let answer = login.none(user);
+        let answer = login.certificate(user, certificate).await;
         Ok(self.conclude(answer))
     }
 

@@ -13,6 +13,7 @@
 //! INVARIANT: nothing is answered to a client that the gate did not say, links are never made or
 //! read, and a connection ends when its transport is aborted, whatever it is doing.
 
+mod certificates;
 mod check_file;
 mod config;
 mod connection;

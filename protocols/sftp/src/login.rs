@@ -14,10 +14,11 @@ use portcullis_authn::{
 };
 use portcullis_gate::{Connection, Gate, Session};
 use portcullis_model::Protocol;
-use russh::keys::{Algorithm, ssh_key};
+use russh::keys::{Algorithm, Certificate, ssh_key};
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
 
+use crate::certificates;
 use crate::config::methods;
 
 /// Requests that one connection may make before it is logged in, of every method; probes included.
@@ -140,11 +141,25 @@ impl Login {
         let Some(key) = acceptable(key, algorithm) else {
             return self.refuse(false);
         };
-        match self
-            .attempt
-            .submit(user, Credential::VerifiedKey(key))
-            .await
-        {
+        self.proven_key(user, Credential::VerifiedKey(key)).await
+    }
+
+    /// `publickey` with a certificate, whose validity, authority's signature and holder's signature
+    /// were verified.
+    pub(crate) async fn certificate(&mut self, user: &str, shown: &Certificate) -> Answer {
+        if let Some(answer) = self.begin(user) {
+            return answer;
+        }
+        self.asked = Asked::Nothing;
+        let Some(certificate) = certificates::evidence(shown) else {
+            return self.refuse(false);
+        };
+        let credential = Credential::Certificate(Box::new(certificate));
+        self.proven_key(user, credential).await
+    }
+
+    async fn proven_key(&mut self, user: &str, credential: Credential) -> Answer {
+        match self.attempt.submit(user, credential).await {
             Outcome::Need(Need::Code { first_proven: true }) => {
                 self.key_proven = true;
                 let auth = Auth::Reject {

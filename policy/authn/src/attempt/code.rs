@@ -4,8 +4,8 @@ use crate::attempt::proven::{Grounds, Proven};
 use crate::attempt::{AuthnAttempt, PendingCode, Stage, Step, StepResult};
 use crate::codes::{CodeCheck, Verdict, digits_of, live_tickets};
 use crate::{
-    FactorKind, FirstFactor, LoginAccount, ProvenCredential, RefusalReason, SecondFactor,
-    SecretText, SiteLogin, StoreError, TicketQuery, address_key, recovery_hash,
+    FactorKind, LoginAccount, ProvenCredential, RefusalReason, SecondFactor, SecretText, SiteLogin,
+    StoreError, TicketQuery, address_key, recovery_hash,
 };
 
 impl AuthnAttempt {
@@ -41,7 +41,7 @@ impl AuthnAttempt {
         match verdict {
             Verdict::Refused(reason) => {
                 // A proven key stays proven: SSH goes on after partial success.
-                if proven.first == FirstFactor::Key {
+                if proven.first.is_key() {
                     let again = PendingCode {
                         first: Ok(proven),
                         missing: None,

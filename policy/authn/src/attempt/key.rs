@@ -2,9 +2,12 @@
 
 use crate::attempt::proven::{Grounds, Proven};
 use crate::attempt::{AuthnAttempt, Step, StepResult};
-use crate::factors::{self, Due};
+use crate::factors::{self, Due, Presented};
 use crate::throttle::Entry;
-use crate::{FirstFactor, PublicKey, RefusalReason, SecondFactor, keys};
+use crate::{
+    FirstFactor, LoginAccount, ProvenCredential, PublicKey, RefusalReason, SecondFactor, SiteLogin,
+    keys,
+};
 
 impl AuthnAttempt {
     /// Takes a proven key. The identity is that of the signed key, whatever was probed before.
@@ -28,25 +31,38 @@ impl AuthnAttempt {
         if factors::sleeps(&account, self.authn.clock.now()) {
             return Ok(Step::Refused(RefusalReason::Asleep));
         }
-        let proven = Proven::new(&account, FirstFactor::Key, Some(stored.credential));
-        let subject = factors::Subject::of(&account);
+        let credential = stored.credential;
+        let proven = Proven::new(&account, FirstFactor::Key, Some(credential));
         let presented = factors::presented_key(stored);
-        match factors::due(scene.site.factor_rule, subject, presented) {
+        self.after_key(&scene.site, &account, proven, credential, presented)
+            .await
+    }
+
+    /// Asks for what is due beside a proven key, or accepts.
+    pub(super) async fn after_key(
+        &mut self,
+        site: &SiteLogin,
+        account: &LoginAccount,
+        proven: Proven,
+        credential: ProvenCredential,
+        presented: Presented,
+    ) -> StepResult {
+        let subject = factors::Subject::of(account);
+        match factors::due(site.factor_rule, subject, presented) {
             Due::Nothing => {
-                self.accept(Grounds::new(&account, proven, SecondFactor::NotDue))
+                self.accept(Grounds::new(account, proven, SecondFactor::NotDue))
                     .await
             }
             Due::Vouched => {
-                self.accept(Grounds::new(&account, proven, SecondFactor::Vouched))
+                self.accept(Grounds::new(account, proven, SecondFactor::Vouched))
                     .await
             }
             Due::Factor if account.totp.is_none() => {
                 Ok(Step::Refused(RefusalReason::NoSecondFactor))
             }
             Due::Factor => {
-                let first = stored.credential;
-                if let Some(totp) = self.live_ticket(&scene.site, &account, first).await? {
-                    let mut grounds = Grounds::new(&account, proven, SecondFactor::Ticket);
+                if let Some(totp) = self.live_ticket(site, account, credential).await? {
+                    let mut grounds = Grounds::new(account, proven, SecondFactor::Ticket);
                     grounds.factor = Some(totp);
                     return self.accept(grounds).await;
                 }

@@ -7,6 +7,7 @@
 //! the user name for which it was proven, and is forgotten when another name comes.
 
 mod app_password;
+mod certificate;
 mod code;
 mod invitation;
 mod key;
@@ -21,9 +22,8 @@ use portcullis_model::{AccountId, AccountName};
 
 use crate::throttle::{Entry, Subject, counts};
 use crate::{
-    AttemptContext, AuthenticatedPrincipal, Authenticator, Credential, FactorKind, FirstFactor,
-    LoginAccount, LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason, SiteLogin,
-    StoreError, keys,
+    AttemptContext, AuthenticatedPrincipal, Authenticator, Credential, FactorKind, LoginAccount,
+    LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason, SiteLogin, StoreError, keys,
 };
 use invitation::{Enrolling, Redeeming};
 use proven::Proven;
@@ -34,7 +34,8 @@ const MAX_EVENT_NAME: usize = 255;
 /// The answer to a key that was offered without a signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyProbe {
-    /// It is one of the account's keys: worth a signature.
+    /// It is one of the account's keys, or may be certified by an authority that the site trusts:
+    /// worth a signature.
     Acceptable,
     /// It is not.
     Unknown,
@@ -133,11 +134,11 @@ impl AuthnAttempt {
         if self.probes > self.authn.config.max_key_probes {
             return KeyProbe::TooMany;
         }
-        let account = match self.load().await {
-            Ok((_, account)) => account,
+        let (account, certified) = match self.load().await {
+            Ok((site, account)) => (account, site.certificates && keys::may_be_certified(key)),
             Err(error) => {
                 tracing::error!(%error, "a key could not be looked up");
-                None
+                (None, false)
             }
         };
         if keys::is_security_key(key) && !self.told_security_key {
@@ -149,6 +150,9 @@ impl AuthnAttempt {
             .and_then(|account| keys::find(account, key))
         {
             Some(_) => KeyProbe::Acceptable,
+            // The transport does not say whether a certificate came with the key: its signature
+            // will tell.
+            None if certified => KeyProbe::Acceptable,
             None => KeyProbe::Unknown,
         }
     }
@@ -177,6 +181,7 @@ impl AuthnAttempt {
         let step = match credential {
             Credential::Password(text) => self.password(text).await,
             Credential::VerifiedKey(key) => self.key(key).await,
+            Credential::Certificate(certificate) => self.certificate(*certificate).await,
             Credential::Code(text) => self.code(text).await,
             Credential::NewPassword(text) => self.new_password(text).await,
         };
@@ -336,9 +341,7 @@ impl AuthnAttempt {
         first: Result<Proven, RefusalReason>,
         missing: RefusalReason,
     ) -> StepResult {
-        let by_key = first
-            .as_ref()
-            .is_ok_and(|proven| proven.first == FirstFactor::Key);
+        let by_key = first.as_ref().is_ok_and(|proven| proven.first.is_key());
         let missing = Some(missing);
         self.stage = Stage::Code(Box::new(PendingCode { first, missing }));
         Ok(Step::Need(Need::Code {

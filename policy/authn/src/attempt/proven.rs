@@ -5,7 +5,7 @@
 
 use std::time::SystemTime;
 
-use portcullis_model::AccountId;
+use portcullis_model::{AccountId, AuthorityId};
 
 use crate::attempt::{AuthnAttempt, Step, StepResult};
 use crate::codes::code_hash;
@@ -31,6 +31,10 @@ pub(super) struct Proven {
     pub(super) rehash: Option<SecretText>,
     /// When the credential expires, if it does.
     pub(super) ends: Option<SystemTime>,
+    /// The authority that certified it, if one did.
+    pub(super) authority: Option<AuthorityId>,
+    /// What the audit says of it.
+    pub(super) note: Option<String>,
 }
 
 impl Proven {
@@ -47,6 +51,8 @@ impl Proven {
             enrolment: None,
             rehash: None,
             ends: None,
+            authority: None,
+            note: None,
         }
     }
 
@@ -64,6 +70,8 @@ impl Proven {
                 FirstFactor::Password => account.password.iter().any(|p| by(&p.credential)),
                 // Looked up in the same step; the admission looks once more.
                 FirstFactor::AppPassword => true,
+                // Nothing of it is kept with the account; admission looks whether it still stands.
+                FirstFactor::Certificate => true,
                 FirstFactor::Key => account.keys.iter().any(|key| by(&key.credential)),
                 FirstFactor::Invitation => account.invitation.as_ref().is_some_and(|open| {
                     self.enrolment
@@ -137,6 +145,8 @@ impl AuthnAttempt {
             ticket,
             enrolment: proven.enrolment,
             ends: proven.ends,
+            authority: proven.authority,
+            note: proven.note,
         })))
     }
 

@@ -9,6 +9,7 @@
 )]
 
 mod app_passwords;
+mod certificates;
 mod codes;
 mod invitations;
 mod keys;
@@ -199,6 +200,7 @@ impl World {
                 hash: cheap_hash(PASSWORD),
             }),
             keys: Vec::new(),
+            principals: Vec::new(),
             totp: totp.then(|| StoredTotp {
                 credential: credential(id * 10 + 1),
                 sealed: self.key.seal(TOTP_PURPOSE, &SECRET),

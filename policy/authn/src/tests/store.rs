@@ -32,6 +32,8 @@ struct State {
     app_passwords: HashMap<AccountId, Vec<StoredAppPassword>>,
     recovery: HashMap<AccountId, StoredRecovery>,
     down: bool,
+    authorities: Vec<(PublicKey, SshAuthority)>,
+    revoked: bool,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ impl FakeStore {
             factor_rule,
             tickets,
             app_passwords: SiteAppPasswords::Allowed,
+            certificates: false,
         });
     }
 
@@ -75,6 +78,7 @@ impl FakeStore {
             factor_rule: SiteFactorRule::Everyone,
             tickets: true,
             app_passwords,
+            certificates: false,
         });
     }
 
@@ -87,6 +91,15 @@ impl FakeStore {
         let mut state = self.0.lock().unwrap();
         let held = state.app_passwords.entry(AccountId(account)).or_default();
         held.push(stored);
+    }
+
+    pub(crate) fn trust(&self, key: PublicKey, authority: SshAuthority) {
+        self.0.lock().unwrap().authorities.push((key, authority));
+    }
+
+    /// Every certificate is revoked.
+    pub(crate) fn revoke(&self) {
+        self.0.lock().unwrap().revoked = true;
     }
 
     pub(crate) fn set_down(&self, down: bool) {
@@ -174,8 +187,14 @@ impl LoginStore for FakeStore {
             factor_rule: SiteFactorRule::Everyone,
             tickets: true,
             app_passwords: SiteAppPasswords::Allowed,
+            certificates: false,
         };
-        Ok(self.reach().await?.site.clone().unwrap_or(default))
+        let state = self.reach().await?;
+        let site = state.site.clone().unwrap_or(default);
+        Ok(SiteLogin {
+            certificates: !state.authorities.is_empty(),
+            ..site
+        })
     }
 
     async fn login_account(&self, normal: &str) -> Result<Option<LoginAccount>, StoreError> {
@@ -199,6 +218,22 @@ impl LoginStore for FakeStore {
         account: AccountId,
     ) -> Result<Option<StoredRecovery>, StoreError> {
         Ok(self.reach().await?.recovery.get(&account).cloned())
+    }
+
+    async fn ssh_authority(&self, blob: &[u8]) -> Result<Option<SshAuthority>, StoreError> {
+        let state = self.reach().await?;
+        let found = state.authorities.iter().find(|(key, _)| key.blob == blob);
+        Ok(found.map(|(_, authority)| authority.clone()))
+    }
+
+    async fn ssh_certificate(
+        &self,
+        account: AccountId,
+        _authority: &SshAuthority,
+        _certificate: &SshCertificate,
+    ) -> Result<Option<ProvenCredential>, StoreError> {
+        let state = self.reach().await?;
+        Ok((!state.revoked).then(|| super::credential(account.0 * 700)))
     }
 
     async fn live_tickets(&self, query: &TicketQuery) -> Result<Vec<Vec<u8>>, StoreError> {

@@ -12,8 +12,27 @@ use crate::idle;
 use crate::outbox::Touched;
 use crate::times::{from_millis, millis};
 
+/// Principals of one account, and the longest, in bytes.
+const MOST_PRINCIPALS: usize = 20;
+const LONGEST_PRINCIPAL: usize = 255;
 /// The longest inactivity that a rule allows, in days: ten years.
 const MOST_DAYS: i64 = 3_650;
+
+/// Principals as they are kept: each once. An empty one would match a certificate's empty name.
+fn principals(mut list: Vec<String>) -> Result<Vec<String>, AdminError> {
+    list.sort_unstable();
+    list.dedup();
+    let good = |name: &String| {
+        let length = 1..=LONGEST_PRINCIPAL;
+        length.contains(&name.len()) && !name.chars().any(char::is_control)
+    };
+    if list.len() > MOST_PRINCIPALS || !list.iter().all(good) {
+        return refused(format!(
+            "an account has up to {MOST_PRINCIPALS} principals of 1 to {LONGEST_PRINCIPAL} bytes"
+        ));
+    }
+    Ok(list)
+}
 
 impl Making<'_> {
     /// Sets limits of an account, which is written back by whoever calls; answers what was said,
@@ -59,6 +78,13 @@ impl Making<'_> {
                      on the gateway's host is not bound by it",
                 ));
             }
+        }
+        if let Some(limit) = limits.principals {
+            account.principals = principals(limit.value().unwrap_or_default())?;
+            said.push(match account.principals.as_slice() {
+                [] => "certificates name its name".to_owned(),
+                list => format!("certificates name {list:?}"),
+            });
         }
         Ok((said, warning))
     }

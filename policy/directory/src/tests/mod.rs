@@ -12,6 +12,7 @@ mod accounts;
 mod admission;
 mod app_passwords;
 mod audit;
+mod authorities;
 mod crash;
 mod credentials;
 mod database;

@@ -4,8 +4,8 @@ use super::database::anywhere;
 use super::*;
 use crate::db::{self, Sql};
 use crate::{
-    accounts, app_passwords, audit, blocks, credentials, fences, findings, folders, grants, groups,
-    recovery, report, throttles, tickets,
+    accounts, app_passwords, audit, authorities, blocks, credentials, fences, findings, folders,
+    grants, groups, recovery, report, throttles, tickets,
 };
 
 /// The steps of a statement's plan, none of whose tables is taken for small.
@@ -64,7 +64,7 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
     // rule C3, and the promise of `AccessView`
     let site = Site::new().await;
-    let hot: [Sql; 28] = [
+    let hot: [Sql; 31] = [
         accounts::BY_ID.into(),
         accounts::BY_NAME.into(),
         accounts::PAGE.into(),
@@ -76,6 +76,9 @@ async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
         findings::EXCEPTIONS.into(),
         report::CANDIDATES,
         findings::EXPIRING.into(),
+        authorities::BY_KEY.into(),
+        authorities::REVOKED.into(),
+        authorities::IN_USE.into(),
         credentials::PASSWORD.into(),
         credentials::KEYS.into(),
         credentials::TOTP.into(),

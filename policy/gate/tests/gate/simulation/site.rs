@@ -220,7 +220,7 @@ pub fn ends(change: &Change, session: &Admitted) -> bool {
         && change.cuts.iter().any(|cut| match cut.target {
             CutTarget::Account(account) => account == session.account,
             CutTarget::Credential(key) => key == session.key,
-            CutTarget::Session(_) => false,
+            CutTarget::Session(_) | CutTarget::Authority(_) => false,
         })
 }
 
