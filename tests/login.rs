@@ -5,6 +5,7 @@ mod app_passwords;
 mod bans;
 mod certificates;
 pub mod factors;
+mod imported;
 mod invitations;
 mod keys;
 mod limits;

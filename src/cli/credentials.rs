@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use portcullis_authn::SecretText;
+use portcullis_authn::{ImportedHash, SecretText};
 use portcullis_gate::admin::{AdminChange, AdminQuery};
 use portcullis_model::AccountName;
 use serde_json::{Value, json};
@@ -19,16 +19,21 @@ use crate::failure::{Context as _, Failure};
 pub enum Password {
     /// Set a password; sessions opened with the old one end
     #[command(after_help = PASSWORD_HELP)]
-    Set(WithStdin),
+    Set(PasswordSet),
     /// Remove the password; sessions opened with it end
     #[command(after_help = "Example:
   portcullis password remove ana")]
     Remove(Name),
 }
 
-const PASSWORD_HELP: &str = "Examples:
+const PASSWORD_HELP: &str = "With --hash-file, a hash that another system made is taken over: bcrypt \
+($2a$, $2b$, $2y$, cost 4 to 14) or sha512-crypt ($6$, at most 1,000,000 rounds). At the first login \
+with the right password argon2id takes its place; sessions go on.
+
+Examples:
   portcullis password set ana                      asks twice, unseen
-  printf '%s\\n' \"$PASSWORD\" | portcullis password set ana --stdin";
+  printf '%s\\n' \"$PASSWORD\" | portcullis password set ana --stdin
+  getent shadow ana | cut -d: -f2 | portcullis password set ana --hash-file -";
 
 /// SSH keys.
 #[derive(Subcommand)]
@@ -98,6 +103,57 @@ pub struct WithStdin {
     stdin: bool,
 }
 
+/// A password, or the hash of one.
+#[derive(Args)]
+pub struct PasswordSet {
+    /// Whose
+    name: AccountName,
+    /// Read the password from standard input, one line
+    #[arg(long)]
+    stdin: bool,
+    /// Take over the hash in this file, one line; `-` reads standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "stdin")]
+    hash_file: Option<PathBuf>,
+}
+
+impl PasswordSet {
+    async fn run(self, cli: &Context) -> Result<(), Failure> {
+        let name = self.name;
+        let (hash, text) = match self.hash_file {
+            Some(file) => {
+                let hash = one_hash(&super::read_input(&file)?)?;
+                (hash, format!("The password of {name} is taken over."))
+            }
+            None => {
+                let least = boot::least_password(&DataFolder::open(&cli.data(), false)?)?;
+                let password = Source::of_flag(self.stdin)
+                    .new_password(&format!("New password of {name}"), least)?;
+                (
+                    hash(password).await?,
+                    format!("The password of {name} is set."),
+                )
+            }
+        };
+        // Asked first, reached then: nobody waits for a person who types.
+        let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+        let (outcome, report) = link.change(AdminChange::PasswordSet { name, hash }).await?;
+        present::changed(cli, outcome, &report, |_| text)
+    }
+}
+
+/// The one hash in a text.
+fn one_hash(text: &str) -> Result<String, Failure> {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let hash = lines.next().unwrap_or("");
+    if lines.next().is_some() {
+        return Err(Failure::new(
+            "there is more than one line; give one hash at a time",
+        ));
+    }
+    ImportedHash::parse(hash).context("nothing was changed")?;
+    Ok(hash.to_owned())
+}
+
 /// Hashes a new password. Slow, and so off the async threads.
 pub async fn hash(password: SecretText) -> Result<String, Failure> {
     let hashing = tokio::task::spawn_blocking(move || portcullis_authn::hash_password(&password));
@@ -128,18 +184,7 @@ impl Password {
     /// Runs it.
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         match self {
-            Password::Set(WithStdin { name, stdin }) => {
-                let least = boot::least_password(&DataFolder::open(&cli.data(), false)?)?;
-                let password = Source::of_flag(stdin)
-                    .new_password(&format!("New password of {name}"), least)?;
-                let hash = hash(password).await?;
-                let text = format!("The password of {name} is set.");
-                // Asked first, reached then: nobody waits for a person who types.
-                let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-                let (outcome, report) =
-                    link.change(AdminChange::PasswordSet { name, hash }).await?;
-                present::changed(cli, outcome, &report, |_| text)
-            }
+            Password::Set(set) => set.run(cli).await,
             Password::Remove(Name { name }) => {
                 let text = format!("{name} has no password any more.");
                 cli.change(MakeFolder::No, AdminChange::PasswordRemove { name }, |_| {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portcullis_model::{AccountName, Protocol};
@@ -28,8 +29,8 @@ pub struct AuthnConfig {
     pub min_password_chars: usize,
     /// Whether loopback is exempt from bans (rule B2).
     pub exempt_loopback: bool,
-    /// How long a refusal takes, at least (rule L2): longer than two hashes take on this host. Work
-    /// that takes longer is padded to the next multiple.
+    /// How long a refusal takes, at least (rule L2): longer than two hashes take on this host. Longer
+    /// where imported hashes are in use. Work that takes longer is padded to the next multiple.
     pub refusal_slot: Duration,
 }
 
@@ -78,6 +79,8 @@ pub struct Authenticator {
     pub(crate) hasher: Hasher,
     pub(crate) throttles: Throttles,
     pub(crate) code_lanes: CodeLanes,
+    /// Milliseconds that two checks of the costliest imported hash take.
+    imports: AtomicU64,
 }
 
 impl Authenticator {
@@ -113,6 +116,7 @@ impl Authenticator {
             hasher,
             throttles,
             code_lanes,
+            imports: AtomicU64::new(0),
         })
     }
 
@@ -163,10 +167,25 @@ impl Authenticator {
         }
     }
 
+    /// The slot covers two checks of the slowest hash in use (rule L2), whoever made it: else a
+    /// refusal would tell by its time that an account has such a hash.
+    pub(crate) fn expect_imports(&self, slowest: Duration) {
+        let two = u64::try_from(slowest.as_millis())
+            .unwrap_or(u64::MAX)
+            .saturating_mul(2);
+        self.imports.store(two, Ordering::Relaxed);
+    }
+
+    fn slot(&self) -> Duration {
+        let imports = Duration::from_millis(self.imports.load(Ordering::Relaxed));
+        let slot = self.config.refusal_slot.max(imports);
+        slot.max(Duration::from_millis(1))
+    }
+
     /// Waits until the end of the slot in which `started` plus the work done since then falls, so
     /// that all refusals last alike (rule L2).
     pub(crate) async fn pad(&self, started: Instant) {
-        let slot = self.config.refusal_slot.max(Duration::from_millis(1));
+        let slot = self.slot();
         let passed = started.elapsed().as_nanos() / slot.as_nanos();
         let slots = u32::try_from(passed)
             .unwrap_or(u32::MAX - 1)

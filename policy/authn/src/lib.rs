@@ -17,6 +17,7 @@ mod codes;
 mod credential;
 mod events;
 mod factors;
+mod imported;
 mod keys;
 mod passwords;
 mod proof;
@@ -38,6 +39,7 @@ pub use certificates::{CertificateProblem, SshAuthority, SshCertificate};
 pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{FactorKind, LoginEvent, LoginEvents};
+pub use imported::{ImportError, ImportedHash, import_check_time};
 pub use passwords::{hash_password, password_problem};
 pub use proof::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, RecoverySpend,

@@ -14,7 +14,7 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use crate::totp::CODE_DIGITS;
-use crate::{SecretText, StoreError};
+use crate::{ImportedHash, SecretText, StoreError};
 
 /// 19 MiB, two passes, one lane: the least that OWASP recommends for argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -200,8 +200,11 @@ impl Hasher {
     }
 }
 
-/// Whether the stored hash was made with weaker parameters than today's.
+/// Whether the stored hash was made with weaker parameters than today's, or elsewhere.
 pub(crate) fn is_outdated(hash: &SecretText) -> bool {
+    if ImportedHash::parse(hash.expose()).is_ok() {
+        return true;
+    }
     let Ok(parsed) = PasswordHash::new(hash.expose()) else {
         return false;
     };
@@ -214,6 +217,9 @@ pub(crate) fn is_outdated(hash: &SecretText) -> bool {
 /// Empty and over-long strings are never right, but cost a hash like any other.
 fn verify(hash: &SecretText, password: &str) -> bool {
     let plausible = !password.is_empty() && password.len() <= MAX_PASSWORD_BYTES;
+    if let Ok(imported) = ImportedHash::parse(hash.expose()) {
+        return plausible && imported.is_of(hash.expose(), password);
+    }
     let password = prepared(if plausible { password } else { "" });
     let Ok(parsed) = PasswordHash::new(hash.expose()) else {
         return false;

@@ -73,6 +73,9 @@ pub struct SiteLogin {
     pub app_passwords: SiteAppPasswords,
     /// Whether an authority for SSH certificates is trusted.
     pub certificates: bool,
+    /// How long a check of the costliest hash takes that another system made and that is in use;
+    /// zero where none is. Refusals last for two of them (rule L2).
+    pub slowest_import: Duration,
 }
 
 /// The identity provider that owns an account.
@@ -92,7 +95,7 @@ pub struct Provider {
 pub struct StoredPassword {
     /// Which credential.
     pub credential: ProvenCredential,
-    /// A PHC string.
+    /// A PHC string, or a hash that another system made ([`ImportedHash`](crate::ImportedHash)).
     pub hash: SecretText,
 }
 

@@ -4,19 +4,19 @@
 //! and sealed secrets only. INVARIANT: a changed secret is a new credential with a new id, so that
 //! what rested on the old one can be told apart (rules C2, C5).
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::db::{self, Connection};
 use portcullis_authn::{
     Invitation, ProvenCredential, PublicKey, SecretText, StoreError, StoredKey, StoredPassword,
-    StoredTotp,
+    StoredTotp, import_check_time,
 };
 use portcullis_model::{AccountId, CredentialId};
 
 use crate::error::During;
 use crate::openssh::OpensshKey;
 
-use crate::times::{from_millis, millis};
+use crate::times::{from_millis, millis, span};
 use crate::writer::Tx;
 
 /// Keys of one account.
@@ -202,12 +202,29 @@ pub(crate) async fn set_password(
 ) -> Result<Option<CredentialId>, StoreError> {
     let old = remove_single(&mut tx.connection, account, Kind::Password).await?;
     let id = insert(tx, account, Kind::Password, version).await?;
-    db::query("INSERT INTO passwords (credential, hash) VALUES ($1, $2)")
+    let time = import_check_time(&SecretText::new(hash)).map_or(0, span);
+    db::query("INSERT INTO passwords (credential, hash, import_time) VALUES ($1, $2, $3)")
         .bind(id.0)
         .bind(hash)
+        .bind(time)
         .run(&mut tx.connection, "setting a password")
         .await?;
     Ok(old)
+}
+
+/// How long a check of the costliest imported hash takes that is in use; zero where none is.
+pub(crate) async fn slowest_import(connection: &mut Connection) -> Result<Duration, StoreError> {
+    // The end of an index that holds imported hashes only.
+    let time: Option<i64> = db::query_scalar(
+        "SELECT import_time FROM passwords WHERE import_time > 0 \
+         ORDER BY import_time DESC LIMIT 1",
+    )
+    .fetch_optional(connection)
+    .await
+    .during("looking for imported hashes")?;
+    Ok(Duration::from_millis(
+        u64::try_from(time.unwrap_or(0)).unwrap_or(0),
+    ))
 }
 
 /// Sets the account's one-time-code secret, whose codes up to `last_step` are spent; answers the
@@ -402,7 +419,7 @@ pub(crate) async fn rehash(
     hash: &str,
 ) -> Result<(), StoreError> {
     db::query(
-        "UPDATE passwords SET hash = $1 WHERE credential = $2 AND EXISTS (\
+        "UPDATE passwords SET hash = $1, import_time = 0 WHERE credential = $2 AND EXISTS (\
          SELECT 1 FROM credentials WHERE id = $2 AND version = $3)",
     )
     .bind(hash)

@@ -25,6 +25,7 @@ impl LoginStore for Directory {
             tickets: site.tickets,
             app_passwords: site.app_passwords,
             certificates: authorities::any(&mut snapshot).await?,
+            slowest_import: credentials::slowest_import(&mut snapshot).await?,
         })
     }
 

@@ -4,7 +4,7 @@
 //! `"more": true` and, where it can be continued, `"next"`: what to give as `after`.
 
 use crate::db::Connection;
-use portcullis_authn::{StoreError, rfc3339};
+use portcullis_authn::{ImportedHash, StoreError, rfc3339};
 use portcullis_gate::ViewBasis;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_model::{
@@ -236,7 +236,8 @@ async fn summary(
     }))
 }
 
-/// A user as in the list, with `groups`, `password` and `totp` (whether there is one), `keys`
+/// A user as in the list, with `groups`, `password` and `totp` (whether there is one), `password_hash`
+/// (its kind), `keys`
 /// (`id`, `fingerprint`, `algorithm`, `comment`, `vouched`, `created`), `recovery_codes` (how many
 /// are left, or null), `app_passwords` (as
 /// [`app_passwords::shown`] shows them), `invitation` (when it ends,
@@ -258,6 +259,7 @@ async fn user(
     let invitation = invitation.filter(|invitation| millis(invitation.expires) > now);
     let keys = credentials::shown_keys(connection, account.id).await?;
     let keys: Vec<Value> = keys.iter().map(key).collect();
+    let password = credentials::password(connection, account.id).await?;
     let recovery = recovery::of_account(connection, account.id).await?;
     let app_passwords = app_passwords::of_account(connection, account.id).await?;
     let app_passwords: Vec<Value> = app_passwords
@@ -269,7 +271,11 @@ async fn user(
         "protocols_now": protocols_now,
         "connects_from": connects_from,
         "groups": names,
-        "password": credentials::password(connection, account.id).await?.is_some(),
+        "password": password.is_some(),
+        "password_hash": password.map(|stored| match ImportedHash::parse(stored.hash.expose()) {
+            Ok(imported) => imported.name(),
+            Err(_) => "argon2id",
+        }),
         "totp": credentials::totp(connection, account.id).await?.is_some(),
         "keys": keys,
         "recovery_codes": recovery.map(|left| left.hashes.len()),

@@ -11,7 +11,7 @@ use crate::db::{Connection, Either};
 use crate::error::During;
 
 /// The newest schema that this program knows.
-pub(crate) const KNOWN: i64 = 10;
+pub(crate) const KNOWN: i64 = 11;
 
 /// One step of the schema: its number, its name, and its text for each database, both ways.
 struct Step {
@@ -47,6 +47,7 @@ const STEPS: &[Step] = &[
     step!(6, "evidence", "0006_evidence"),
     step!(9, "exceptions", "0009_exceptions"),
     step!(10, "ssh certificates", "0010_ssh_certificates"),
+    step!(11, "imported hashes", "0011_imported"),
 ];
 
 /// Every migration, both ways.

@@ -142,7 +142,8 @@ pub enum AdminChange {
     PasswordSet {
         /// Whose.
         name: AccountName,
-        /// An argon2id PHC string.
+        /// An argon2id PHC string, or a hash that another system made
+        /// (`portcullis_authn::ImportedHash`).
         hash: String,
     },
     /// Removes the password.

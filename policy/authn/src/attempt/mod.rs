@@ -304,6 +304,7 @@ impl AuthnAttempt {
     /// Looks the name up. What comes back is current: nothing of an earlier look is used again.
     async fn load(&mut self) -> Result<(SiteLogin, Option<LoginAccount>), StoreError> {
         let site = self.authn.store.site_login().await?;
+        self.authn.expect_imports(site.slowest_import);
         let account = match AccountName::parse(&self.user) {
             Ok(name) => self.authn.store.login_account(name.normal()).await?,
             Err(_) => None,

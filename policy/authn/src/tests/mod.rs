@@ -11,6 +11,7 @@
 mod app_passwords;
 mod certificates;
 mod codes;
+mod imported;
 mod invitations;
 mod keys;
 mod lockout;

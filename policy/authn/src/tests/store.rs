@@ -70,6 +70,7 @@ impl FakeStore {
             tickets,
             app_passwords: SiteAppPasswords::Allowed,
             certificates: false,
+            slowest_import: Duration::ZERO,
         });
     }
 
@@ -78,6 +79,17 @@ impl FakeStore {
             factor_rule: SiteFactorRule::Everyone,
             tickets: true,
             app_passwords,
+            certificates: false,
+            slowest_import: Duration::ZERO,
+        });
+    }
+
+    pub(crate) fn site_slowest_import(&self, slowest_import: Duration) {
+        self.0.lock().unwrap().site = Some(SiteLogin {
+            factor_rule: SiteFactorRule::Off,
+            tickets: true,
+            app_passwords: SiteAppPasswords::Allowed,
+            slowest_import,
             certificates: false,
         });
     }
@@ -188,6 +200,7 @@ impl LoginStore for FakeStore {
             tickets: true,
             app_passwords: SiteAppPasswords::Allowed,
             certificates: false,
+            slowest_import: Duration::ZERO,
         };
         let state = self.reach().await?;
         let site = state.site.clone().unwrap_or(default);

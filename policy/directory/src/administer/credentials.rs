@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use portcullis_authn::RECOVERY_CODES;
+use portcullis_authn::{ImportedHash, RECOVERY_CODES};
 use portcullis_gate::AuditKind;
 use portcullis_gate::admin::AdminError;
 use portcullis_model::{AccountName, CredentialId};
@@ -28,9 +28,13 @@ impl Making<'_> {
     ) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         may_have_password(&account)?;
-        check_hash(hash)?;
+        check_any_hash(hash)?;
         let old = credentials::set_password(self.tx, account.id, self.version, hash).await?;
-        Ok(self.credential_changed(&account, old).await?)
+        let done = self.credential_changed(&account, old).await?;
+        Ok(match ImportedHash::parse(hash) {
+            Ok(imported) => done.detail(format!("imported {} hash", imported.name())),
+            Err(_) => done,
+        })
     }
 
     pub(super) async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
@@ -232,6 +236,17 @@ fn may_have_password(account: &Account) -> Result<(), AdminError> {
         "`{}` belongs to an identity provider and has no gateway password (rule F2); give it a key",
         account.name
     ))
+}
+
+/// A hash of the gateway's own, or one that another system made.
+fn check_any_hash(hash: &str) -> Result<(), AdminError> {
+    if hash.starts_with("$argon2id$") {
+        return check_hash(hash);
+    }
+    match ImportedHash::parse(hash) {
+        Ok(_) => Ok(()),
+        Err(error) => refused(error.to_string()),
+    }
 }
 
 fn check_hash(hash: &str) -> Result<(), AdminError> {

@@ -17,6 +17,7 @@ mod crash;
 mod credentials;
 mod database;
 mod folders;
+mod imported;
 mod journal;
 mod limits;
 mod login;
