@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use portcullis_directory::{Database, DirectoryError};
+use portcullis_model::AddressList;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -59,6 +60,8 @@ pub struct Metrics {
 pub struct Sftp {
     /// Addresses to listen on; 1 to 16.
     pub listen: Vec<SocketAddr>,
+    /// Proxies that must say a client's address by the PROXY protocol; nobody by default.
+    pub proxies: Option<AddressList>,
 }
 
 /// `[storage]`.
@@ -135,6 +138,7 @@ impl Default for Config {
         Config {
             sftp: Sftp {
                 listen: vec![default_listen()],
+                proxies: None,
             },
             database: Database::Embedded,
             audit: Audit::default(),
@@ -184,6 +188,7 @@ struct RawMetrics {
 #[serde(default, deny_unknown_fields)]
 struct RawSftp {
     listen: Option<Spanned<OneOrMany>>,
+    proxies: Option<Spanned<Vec<String>>>,
 }
 
 #[derive(Deserialize)]
@@ -277,6 +282,7 @@ impl Config {
         let config = Config {
             sftp: Sftp {
                 listen: listen(&mut problems, raw.sftp.listen),
+                proxies: proxies(&mut problems, raw.sftp.proxies),
             },
             database: database(&mut problems, raw.directory.database),
             audit: Audit {
@@ -356,6 +362,20 @@ fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<S
         }
     }
     addresses
+}
+
+/// The named proxies; nobody where the list is empty.
+fn proxies(problems: &mut Problems<'_>, raw: Option<Spanned<Vec<String>>>) -> Option<AddressList> {
+    let raw = raw.filter(|raw| !raw.get_ref().is_empty())?;
+    let span = raw.span();
+    let ranges: Result<Vec<_>, _> = raw.into_inner().iter().map(|text| text.parse()).collect();
+    match ranges.and_then(AddressList::new) {
+        Ok(list) => Some(list),
+        Err(error) => {
+            problems.add(Some(span), format!("sftp.proxies: {error}"));
+            None
+        }
+    }
 }
 
 fn database(problems: &mut Problems<'_>, raw: Option<Spanned<String>>) -> Database {
@@ -451,6 +471,26 @@ mod tests {
             .collect();
         assert!(text.contains("\nsessions = "), "{text}");
         assert_eq!(Config::parse(&text).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn proxies_are_named_by_address_or_range() {
+        let text = "[sftp]\nproxies = [\"10.0.0.5\", \"10.1.0.0/16\"]\n";
+        let proxies = Config::parse(text).unwrap().sftp.proxies.unwrap();
+        assert!(proxies.contains("10.1.2.3".parse().unwrap()));
+        assert!(!proxies.contains("10.0.0.6".parse().unwrap()));
+        assert_eq!(
+            Config::parse("[sftp]\nproxies = []").unwrap().sftp.proxies,
+            None
+        );
+        for wrong in ["[\"10.0.0.5/8\"]", "[\"proxy\"]"] {
+            let problems = Config::parse(&format!("[sftp]\nproxies = {wrong}\n")).unwrap_err();
+            assert!(
+                problems[0].to_string().contains("sftp.proxies"),
+                "{problems:?}"
+            );
+            assert_eq!(problems[0].line, Some(2));
+        }
     }
 
     #[test]

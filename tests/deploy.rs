@@ -1,7 +1,9 @@
-//! What stands under `deploy/`, run or checked: the unit, the image, the Debian package.
+//! What stands under `deploy/`, run or checked: the unit, the image, the Debian package, the
+//! sample for HAProxy.
 
 mod confined;
 mod container;
+mod haproxy;
 mod package;
 mod service;
 

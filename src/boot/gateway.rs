@@ -8,7 +8,7 @@ use portcullis_authn::{Authenticator, AuthnConfig};
 use portcullis_directory::Directory;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
-use portcullis_net::Limits as NetLimits;
+use portcullis_net::{Limits as NetLimits, Proxies};
 use portcullis_sftp::{HostKeys, SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -266,7 +266,10 @@ fn authn_config(limits: &Limits) -> AuthnConfig {
     }
 }
 
-fn net_limits(limits: &Limits) -> NetLimits {
+fn net_limits(config: &Config) -> NetLimits {
+    let limits = &config.limits;
+    let proxies = config.sftp.proxies.clone();
+    let proxies = proxies.map(|list| Proxies::new(move |peer| list.contains(peer)));
     NetLimits {
         max_unauthenticated: count(limits.unauthenticated),
         kept_for_known: count(limits.kept_for_known),
@@ -274,6 +277,7 @@ fn net_limits(limits: &Limits) -> NetLimits {
         starts_per_second: count32(limits.starts_per_second),
         max_connections: count(limits.connections),
         grace: limits.login(),
+        proxies: proxies.unwrap_or_default(),
     }
 }
 
@@ -288,7 +292,7 @@ pub(super) fn serving(
     let (gate, asked) = (gate.clone(), authenticator.clone());
     Serving {
         service: SftpService::new(sftp_config(limits), gate, asked.clone(), host_keys),
-        limits: net_limits(limits),
+        limits: net_limits(config),
         is_banned: Arc::new(move |peer| asked.is_banned(peer)),
     }
 }

@@ -12,6 +12,10 @@ const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its defaul
 [sftp]
 # Addresses and ports to listen on: one text, or a list of up to 16.
 #listen = ["0.0.0.0:2022"]
+# Proxies such as HAProxy before this gateway, as addresses or ranges: ["10.0.0.5", "10.1.0.0/16"].
+# From these a PROXY header (version 1 or 2) is demanded, and the client's address is the one that
+# it says; from nobody else a header is taken.
+#proxies = []
 
 [directory]
 # Where accounts, policy and the audit are kept: "embedded" is a file of SQLite in the data folder;

@@ -164,6 +164,20 @@ fn names_of_any_text_normalise_once() {
 }
 
 #[test]
+fn the_header_of_proxies_survives_any_bytes() {
+    let seeds: Vec<Vec<u8>> = [
+        &b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 22\r\nSSH-2.0-x\r\n"[..],
+        b"PROXY TCP6 2001:db8::7 2001:db8::1 51000 22\r\n",
+        b"PROXY UNKNOWN ff::1 ff::2 1 2\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x07\xc6\x33\x64\x01\xc7\x38\0\x16",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+    ]
+    .map(<[u8]>::to_vec)
+    .into();
+    run("proxy", &seeds, portcullis_net::fuzz_proxy);
+}
+
+#[test]
 fn the_protocol_of_scp_survives_any_bytes() {
     let seeds: Vec<Vec<u8>> = [
         "C0644 5 name\n",

@@ -90,6 +90,8 @@ pub struct Serve {
     pub host: &'static str,
     /// The served tree, where it is not in the data folder.
     pub root: Option<PathBuf>,
+    /// What stands in `[sftp]` beside the address.
+    pub sftp: String,
     /// The text of `[limits]`.
     pub limits: String,
     /// The address of its database, where it is not the one that the tests run on.
@@ -105,6 +107,7 @@ impl Default for Serve {
             folder: tempfile::Builder::new().prefix("pc").tempdir().unwrap(),
             host: "127.0.0.1",
             root: None,
+            sftp: String::new(),
             limits: String::new(),
             database: None,
             under: Vec::new(),
@@ -219,8 +222,8 @@ impl Demo {
             None => String::new(),
         };
         let settings = format!(
-            "[sftp]\nlisten = \"{listen}\"\n{database}{storage}[limits]\n{}\n",
-            serve.limits
+            "[sftp]\nlisten = \"{listen}\"\n{}\n{database}{storage}[limits]\n{}\n",
+            serve.sftp, serve.limits
         );
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
         let log = std::fs::File::create(serve.folder.path().join("log")).unwrap();

@@ -95,6 +95,19 @@ impl Ssh {
         Ssh::over(socket.connect(server).await?).await
     }
 
+    /// Connects from one of the host's own addresses, and says `first` before anything else.
+    pub async fn connect_between(
+        source: &str,
+        server: SocketAddr,
+        first: &[u8],
+    ) -> Result<Ssh, SshError> {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind((source.parse::<IpAddr>().unwrap(), 0).into())?;
+        let mut stream = socket.connect(server).await?;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, first).await?;
+        Ssh::over(stream).await
+    }
+
     /// Connects with a window of so many bytes, which is how far the server may send ahead.
     pub async fn connect_wide(server: SocketAddr, window: u32) -> Result<Ssh, SshError> {
         let stream = tokio::net::TcpStream::connect(server).await?;

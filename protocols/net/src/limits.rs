@@ -26,6 +26,32 @@ pub struct Limits {
     pub max_connections: usize,
     /// From accept to login. Default 30 s.
     pub grace: Duration,
+    /// Who must say a client's address before its first byte. Default nobody.
+    pub proxies: Proxies,
+}
+
+/// The named proxies. From each of them a PROXY header is demanded, and the address that it says
+/// is the client's in every respect; from nobody else a header is taken.
+#[derive(Clone, Default)]
+pub struct Proxies(Option<Arc<dyn Fn(IpAddr) -> bool + Send + Sync>>);
+
+impl Proxies {
+    /// Those of whom `is_named` is true.
+    pub fn new(is_named: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Proxies(Some(Arc::new(is_named)))
+    }
+
+    pub(crate) fn is_named(&self, peer: IpAddr) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|is_named| is_named(peer.to_canonical()))
+    }
+}
+
+impl std::fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Proxies").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Default for Limits {
@@ -37,6 +63,7 @@ impl Default for Limits {
             starts_per_second: 100,
             max_connections: 2000,
             grace: Duration::from_secs(30),
+            proxies: Proxies::default(),
         }
     }
 }
@@ -238,6 +265,7 @@ mod tests {
             starts_per_second: 1000,
             max_connections: 5,
             grace: Duration::from_secs(1),
+            proxies: Proxies::default(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The accept loop.
 //!
 //! Owns one task per connection and waits for all of them. Knows nothing of any wire.
-//! INVARIANT: no connection outlives its listener, and none stays without login past the grace.
+//! INVARIANT: no connection outlives its listener, none stays without login past the grace, and a
+//! connection of a named proxy counts as its client's, whose address only such a proxy can say.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -10,11 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_gate::Transport;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{Gauge, Limits, LoginSlot, Refused};
+use crate::limits::{Gauge, Limits, LoginSlot, Proxies, Refused};
+use crate::proxy::{Header, read_header};
 use crate::stream::{KillableStream, StreamTransport};
 
 /// What a [`Service`] does with one connection.
@@ -24,6 +28,11 @@ pub type ServiceFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub trait Service: Send + Sync + 'static {
     /// Speaks the protocol until the connection ends. Must end soon after the stream is aborted.
     fn serve(self: Arc<Self>, accepted: Accepted) -> ServiceFuture;
+
+    /// What a named proxy hears that only looks whether somebody listens.
+    fn greeting(&self) -> &'static [u8] {
+        b""
+    }
 }
 
 /// A connection that was taken.
@@ -56,8 +65,20 @@ pub struct Listener {
     socket: TcpListener,
     gauge: Arc<Gauge>,
     grace: Duration,
+    proxies: Proxies,
 }
 
+/// Who gets in.
+struct Door<F> {
+    gauge: Arc<Gauge>,
+    is_banned: F,
+    grace: Duration,
+}
+
+/// Connections of named proxies that may be without a header, or that only look, at once.
+const MAX_HEADERS: usize = 1024;
+/// A proxy that only looks is heard for so long.
+const LOOK_TIME: Duration = Duration::from_secs(5);
 /// Waits this long where the host has no more sockets to give.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 /// A dead peer is noticed after about three minutes of silence.
@@ -68,11 +89,12 @@ const KEEPALIVE_PROBES: u32 = 6;
 impl Listener {
     /// Takes a bound socket over.
     pub fn new(socket: TcpListener, limits: Limits) -> Self {
-        let grace = limits.grace;
+        let (grace, proxies) = (limits.grace, limits.proxies.clone());
         Listener {
             socket,
             gauge: Gauge::new(limits),
             grace,
+            proxies,
         }
     }
 
@@ -83,9 +105,15 @@ impl Listener {
     pub async fn serve(
         self,
         service: Arc<dyn Service>,
-        is_banned: impl Fn(IpAddr) -> bool + Send + Sync,
+        is_banned: impl Fn(IpAddr) -> bool + Send + Sync + 'static,
         stop: CancellationToken,
     ) {
+        let door = Arc::new(Door {
+            gauge: self.gauge,
+            is_banned,
+            grace: self.grace,
+        });
+        let headers = Arc::new(Semaphore::new(MAX_HEADERS));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
@@ -94,15 +122,20 @@ impl Listener {
                     log_panic(ended);
                 }
                 accepted = self.socket.accept() => match accepted {
-                    Ok((stream, peer)) => match self.take(stream, peer, &is_banned) {
-                        Ok(accepted) => {
+                    Ok((stream, peer)) if self.proxies.is_named(peer.ip()) => {
+                        if let Ok(turn) = Arc::clone(&headers).try_acquire_owned() {
+                            let (door, service) = (Arc::clone(&door), Arc::clone(&service));
+                            connections.spawn(door.through_proxy(service, stream, peer, turn));
+                        } else {
+                            tracing::info!(%peer, "too many connections of proxies lack a header");
+                        }
+                    }
+                    Ok((stream, peer)) => {
+                        if let Some(accepted) = door.take(stream, peer) {
                             let service = Arc::clone(&service);
-                            connections.spawn(attend(service, accepted, self.grace));
+                            connections.spawn(attend(service, accepted, door.grace));
                         }
-                        Err(reason) => {
-                            tracing::info!(%peer, %reason, "a connection was not taken");
-                        }
-                    },
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "no connection could be accepted");
                         tokio::time::sleep(ACCEPT_BACK_OFF).await;
@@ -115,14 +148,22 @@ impl Listener {
             log_panic(ended);
         }
     }
+}
 
-    fn take(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        is_banned: &impl Fn(IpAddr) -> bool,
-    ) -> Result<Accepted, Refused> {
-        if is_banned(peer.ip().to_canonical()) {
+impl<F: Fn(IpAddr) -> bool + Send + Sync> Door<F> {
+    /// Lets a client in, or says in the log why not.
+    fn take(&self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
+        match self.admit(stream, peer) {
+            Ok(accepted) => Some(accepted),
+            Err(reason) => {
+                tracing::info!(%peer, %reason, "a connection was not taken");
+                None
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Result<Accepted, Refused> {
+        if (self.is_banned)(peer.ip().to_canonical()) {
             return Err(Refused::Banned);
         }
         let slot = Arc::new(self.gauge.enter(peer.ip())?);
@@ -137,6 +178,40 @@ impl Listener {
             slot,
         })
     }
+
+    /// A connection of a named proxy: from its header on it is its client's.
+    async fn through_proxy(
+        self: Arc<Self>,
+        service: Arc<dyn Service>,
+        mut stream: TcpStream,
+        proxy: SocketAddr,
+        turn: OwnedSemaphorePermit,
+    ) {
+        match read_header(&mut stream).await {
+            Ok(Header::Client(peer)) => {
+                drop(turn);
+                if let Some(accepted) = self.take(stream, peer) {
+                    attend(service, accepted, self.grace).await;
+                }
+            }
+            Ok(Header::Local) => look(stream, service.greeting()).await,
+            Err(error) => tracing::warn!(%proxy, %error, "a connection was not taken"),
+        }
+    }
+}
+
+/// Answers a proxy that only looks whether somebody listens: nobody can log in here, nothing is
+/// counted, and nothing is logged.
+async fn look(mut stream: TcpStream, greeting: &[u8]) {
+    let heard = async {
+        stream.write_all(greeting).await?;
+        // It closes when it has seen enough; what it says meanwhile is nobody's.
+        let mut word = [0; 256];
+        while stream.read(&mut word).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    // A proxy that goes away early has seen enough, too.
+    let _ = tokio::time::timeout(LOOK_TIME, heard).await;
 }
 
 fn log_panic(ended: Result<(), tokio::task::JoinError>) {
@@ -176,14 +251,16 @@ async fn attend(service: Arc<dyn Service>, accepted: Accepted, grace: Duration) 
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
     use super::*;
 
     /// Says `hi`, takes the first byte for a login, echoes the rest.
     struct Echo;
 
     impl Service for Echo {
+        fn greeting(&self) -> &'static [u8] {
+            b"gr"
+        }
+
         fn serve(self: Arc<Self>, mut accepted: Accepted) -> ServiceFuture {
             Box::pin(async move {
                 let _ = accepted.stream.write_all(b"hi").await;
@@ -277,5 +354,64 @@ mod tests {
         first.write_u8(1).await.unwrap();
         first.read_u8().await.unwrap();
         assert!(greeted(running.address).await.1);
+    }
+
+    fn proxied(named: bool) -> Limits {
+        Limits {
+            max_unauthenticated_per_address: 1,
+            proxies: Proxies::new(move |peer| named && peer.is_loopback()),
+            ..Limits::default()
+        }
+    }
+
+    async fn says(address: SocketAddr, header: &[u8]) -> (TcpStream, Option<String>) {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(header).await.unwrap();
+        let mut greeting = [0; 2];
+        let read = client.read_exact(&mut greeting).await;
+        let text = read
+            .is_ok()
+            .then(|| String::from_utf8_lossy(&greeting).into_owned());
+        (client, text)
+    }
+
+    // rule B3: counted are the clients and not the proxy.
+    #[tokio::test]
+    async fn behind_a_named_proxy_each_client_is_itself() {
+        let running = start(proxied(true), false).await;
+        let client = |n: u8| format!("PROXY TCP4 192.0.2.{n} 198.51.100.1 5 22\r\n").into_bytes();
+        let (_one, told) = says(running.address, &client(1)).await;
+        assert_eq!(told.as_deref(), Some("hi"));
+        let (_two, told) = says(running.address, &client(2)).await;
+        assert_eq!(told.as_deref(), Some("hi"), "another client");
+        assert_eq!(
+            says(running.address, &client(1)).await.1,
+            None,
+            "a second one of its own"
+        );
+        assert_eq!(
+            says(running.address, b"SSH-2.0-without-a-header\r\n")
+                .await
+                .1,
+            None
+        );
+        for _ in 0..3 {
+            let (_look, told) = says(running.address, b"PROXY UNKNOWN\r\n").await;
+            assert_eq!(
+                told.as_deref(),
+                Some("gr"),
+                "a look is answered, and not counted"
+            );
+        }
+    }
+
+    // rule B2
+    #[tokio::test]
+    async fn a_ban_is_the_clients_and_not_the_proxys() {
+        let running = start(proxied(true), true).await;
+        let header = b"PROXY TCP4 192.0.2.1 198.51.100.1 5 22\r\n";
+        assert_eq!(says(running.address, header).await.1, None);
+        let look = says(running.address, b"PROXY UNKNOWN\r\n").await;
+        assert_eq!(look.1.as_deref(), Some("gr"));
     }
 }

@@ -62,10 +62,13 @@ const EVENT_QUEUE: usize = 4;
 const REKEY_BYTES: usize = 1 << 30;
 const REKEY_TIME: Duration = Duration::from_secs(3600);
 
+/// The server's first line (RFC 4253 section 4.2).
+pub(crate) const GREETING: &str = "SSH-2.0-Portcullis\r\n";
+
 /// What SSH is told.
 pub(crate) fn ssh_config(config: &SftpConfig, keys: HostKeys) -> Arc<Config> {
     Arc::new(Config {
-        server_id: SshId::Standard(Cow::Borrowed("SSH-2.0-Portcullis")),
+        server_id: SshId::Standard(Cow::Borrowed(GREETING.trim_end())),
         methods: methods(),
         // Refusals are padded by the login attempt (rule L2); a second padding would only add up.
         auth_rejection_time: Duration::ZERO,

@@ -10,7 +10,7 @@ use russh::server::Config;
 use tokio_util::task::TaskTracker;
 
 use crate::check_file::hashing_threads;
-use crate::config::{SftpConfig, ssh_config};
+use crate::config::{GREETING, SftpConfig, ssh_config};
 use crate::connection::{Connection, Farewell};
 use crate::engine::EngineConfig;
 use crate::keys::HostKeys;
@@ -97,6 +97,10 @@ impl SftpService {
 }
 
 impl Service for SftpService {
+    fn greeting(&self) -> &'static [u8] {
+        GREETING.as_bytes()
+    }
+
     fn serve(self: Arc<Self>, accepted: Accepted) -> ServiceFuture {
         Box::pin(self.serve_connection(accepted))
     }
