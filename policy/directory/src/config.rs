@@ -120,6 +120,12 @@ pub enum DirectoryError {
         /// What the host said.
         source: std::io::Error,
     },
+    /// SQLite's file is damaged.
+    #[error(
+        "the database {0} is damaged: it was cut off or written over; nothing was changed. Keep it, and \
+         put a backup into a new data folder (`portcullis restore`)"
+    )]
+    Damaged(PathBuf),
     /// A newer version of the program wrote the file.
     #[error(
         "the database was written by a newer version (its schema is {found}, this version knows up \

@@ -82,6 +82,15 @@ impl Directory {
     /// # Errors
     /// See [`DirectoryError`].
     pub async fn open(config: DirectoryConfig) -> Result<Self, DirectoryError> {
+        let (path, embedded) = (config.path.clone(), config.database == Database::Embedded);
+        let begun = Self::begin(config).await;
+        begun.map_err(|error| match embedded && is_damage(&error) {
+            true => DirectoryError::Damaged(path),
+            false => error,
+        })
+    }
+
+    async fn begin(config: DirectoryConfig) -> Result<Self, DirectoryError> {
         let mut opened = match &config.database {
             Database::Embedded => embedded(&config).await?,
             Database::Server(url) => served(&config, url).await?,
@@ -206,6 +215,20 @@ impl Directory {
             }
         }
     }
+}
+
+/// Whether SQLite said that its file is damaged, or not its own.
+fn is_damage(error: &DirectoryError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(sqlx::Error::Database(told)) = error.downcast_ref() {
+            let code = told.code().and_then(|code| code.parse::<u32>().ok());
+            // SQLITE_CORRUPT and SQLITE_NOTADB; what is above the byte says more exactly where.
+            return matches!(code.map(|code| code & 0xff), Some(11 | 26));
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// Remembers the first key that comes, and compares every other one with it.

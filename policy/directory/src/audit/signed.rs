@@ -63,7 +63,15 @@ impl Signer {
         head: Head,
     ) -> Result<Self, StoreError> {
         let site = site(connection).await?;
-        let through = newest(connection, node).await?;
+        let all = Checkpoint::newest_of_all(connection).await?;
+        let last = all.into_iter().find(|one| one.node == node);
+        if last.as_ref().is_some_and(|one| one.key != key.public()) {
+            tracing::error!(
+                "the audit was signed with another key until now: audit.key was replaced; `audit \
+                 verify` wants a checkpoint that was kept elsewhere"
+            );
+        }
+        let through = last.map_or(0, |one| one.last);
         if through > head.seq {
             tracing::error!(
                 signed = through,

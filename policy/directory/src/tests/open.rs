@@ -208,3 +208,32 @@ fn room_is_held_back_and_given_up() {
         assert_eq!(reserve.exists(), stands, "{free}");
     }
 }
+
+#[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "damages a file behind the directory's back"
+)]
+async fn a_database_that_was_cut_off_is_refused_and_left_alone() {
+    if on_a_server() {
+        return;
+    }
+    for keep in [0.03, 0.5, 0.9] {
+        let site = Site::new().await;
+        for number in 0..50 {
+            site.user(&format!("user{number}")).await;
+        }
+        site.directory.close().await;
+        let file = site.folder.path().join("portcullis.db");
+        let whole = std::fs::read(&file).unwrap();
+        let length = (whole.len() as f64 * keep) as usize;
+        std::fs::write(&file, &whole[..length]).unwrap();
+        let told = opened(&site.folder).await.map(|_| ()).unwrap_err();
+        assert!(
+            matches!(told, DirectoryError::Damaged(_)),
+            "{keep}: {told:?}"
+        );
+        assert!(told.to_string().contains("portcullis restore"), "{told}");
+        assert_eq!(std::fs::read(&file).unwrap(), whole[..length]);
+    }
+}
