@@ -125,6 +125,14 @@ fn exports_are_complete_and_neutralise_formulas() {
     });
     demo.cli(&["group", "add", "=HYPERLINK(1)"]).must();
     let csv = demo.cli(&["audit", "export", "--format", "csv"]).must().out;
+    demo.cli(&["report", "access", "--user", "anna"]).must();
+    let told = records(&demo);
+    for detail in ["records after 0, all kinds, all accounts", "access of anna"] {
+        assert!(
+            some(&told, &["\"export\"", detail]),
+            "who took out {detail} is not recorded"
+        );
+    }
     let lines = csv.lines().count();
     assert!(
         lines > 10 && lines > records(&demo).len() / 2,

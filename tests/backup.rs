@@ -72,6 +72,28 @@ fn a_backup_is_restored_and_says_what_to_do() {
     assert!(told.err.contains("not empty"), "{told:?}");
 }
 
+// rule A4
+#[test]
+fn with_a_directory_on_a_server_the_keys_come_back_to_it() {
+    if std::env::var("PORTCULLIS_TEST_POSTGRES").is_err() {
+        return;
+    }
+    let (folder, backup) = backed_up();
+    let manifest = std::fs::read_to_string(Path::new(&backup).join("manifest.json")).unwrap();
+    assert!(manifest.contains("\"directory\": false"), "{manifest}");
+    assert!(!manifest.contains("portcullis.db"), "{manifest}");
+    // The database is there, as if its dump had been put back; only the host is lost.
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let new = place(&folder.path().join("new"));
+    portcullis(&["restore", &backup, "--data", &new]).must();
+    let told = portcullis(&["audit", "verify", "--data", &new, "--json"]).must();
+    assert_eq!(
+        told.json()["chains"].as_array().unwrap().len(),
+        1,
+        "it is the same node"
+    );
+}
+
 // rule H1
 #[test]
 fn a_backup_that_was_altered_or_cut_off_restores_nothing() {

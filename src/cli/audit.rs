@@ -82,6 +82,14 @@ fn kind(text: &str) -> Result<String, String> {
 }
 
 impl Filter {
+    /// As the audit tells of an export.
+    fn words(&self, after: i64) -> String {
+        let kind = self.kind.as_deref().unwrap_or("all kinds");
+        let account = self.account.as_ref().map(AccountName::shown);
+        let account = account.unwrap_or("all accounts");
+        format!("records after {after}, {kind}, {account}")
+    }
+
     fn query(&self, after: i64, limit: u32) -> AdminQuery {
         AdminQuery::Audit {
             after,

@@ -104,6 +104,16 @@ impl Link {
         }
     }
 
+    /// Has it recorded that something is taken out of the site, before it is.
+    ///
+    /// # Errors
+    /// It was not recorded.
+    pub async fn exported(&mut self, what: &str, detail: String) -> Result<(), Failure> {
+        let what = what.to_owned();
+        let recorded = self.change(AdminChange::Exported { what, detail }).await;
+        recorded.map(|_| ())
+    }
+
     /// Asks a question.
     ///
     /// # Errors

@@ -106,6 +106,7 @@ impl Access {
         let format = if cli.json { Format::Json } else { self.format };
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
         let mut answer = link.query(first).await?;
+        link.exported("report", self.of.words()).await?;
         // After the first answer, so that a name that does not exist leaves no file.
         let mut sheet = match Sheet::begin(format, sheet::open(self.output.as_deref())?, &answer) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
@@ -146,6 +147,15 @@ fn show_progress(bar: &ProgressBar, answer: &Value) {
 }
 
 impl Of {
+    /// As the audit tells of a report.
+    fn words(&self) -> String {
+        match (&self.folder, &self.user) {
+            (Some(folder), _) => format!("access to {folder}"),
+            (None, Some(user)) => format!("access of {user}"),
+            (None, None) => String::new(),
+        }
+    }
+
     /// The question for the page that begins at `next`; null is the first.
     fn question(&self, next: &Value) -> Result<AdminQuery, Failure> {
         let limit = PAGE;

@@ -228,6 +228,7 @@ impl Making<'_> {
             C::SiteSet { key, value } => self.site_set(&key, &value).await,
             C::SessionEnd { session } => Ok(session_end(session)),
             C::SessionsEndOf { name } => self.sessions_end_of(&name).await,
+            C::Exported { what, detail } => Ok(exported(what, detail)),
             C::Restored { made } => self.restored(&made).await,
         }
     }
@@ -270,6 +271,12 @@ fn session_end(session: SessionId) -> Done {
     Done::new(AuditKind::Administration, target, touched, outcome)
 }
 
+/// Changes nothing; its record is what is wanted.
+fn exported(what: String, detail: String) -> Done {
+    let kind = AuditKind::Administration;
+    Done::new(kind, what, Touched::default(), json!({})).detail(detail)
+}
+
 /// The change's name in the audit.
 fn action(change: &AdminChange) -> &'static str {
     use AdminChange as C;
@@ -310,6 +317,7 @@ fn action(change: &AdminChange) -> &'static str {
         C::SiteSet { .. } => "site.set",
         C::SessionEnd { .. } => "session.end",
         C::SessionsEndOf { .. } => "sessions.end_of",
+        C::Exported { .. } => "export",
         C::Restored { .. } => "backup.restore",
     }
 }

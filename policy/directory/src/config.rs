@@ -122,8 +122,8 @@ pub enum DirectoryError {
     },
     /// SQLite's file is damaged.
     #[error(
-        "the database {0} is damaged: it was cut off or written over; nothing was changed. Keep it, and \
-         put a backup into a new data folder (`portcullis restore`)"
+        "the database {0} is damaged: it was cut off or written over; nothing was changed. \
+         Keep it, and put a backup into a new data folder (`portcullis restore`)"
     )]
     Damaged(PathBuf),
     /// A newer version of the program wrote the file.

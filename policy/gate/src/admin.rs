@@ -354,6 +354,13 @@ pub enum AdminChange {
         /// Whose.
         name: AccountName,
     },
+    /// Writes down that somebody takes records or a report out of the site.
+    Exported {
+        /// `audit` or `report`.
+        what: String,
+        /// Which part of it, in words.
+        detail: String,
+    },
     /// Takes a backup into use: nothing that was ended before comes to life by it.
     Restored {
         /// When it was made, RFC 3339.

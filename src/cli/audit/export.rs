@@ -67,6 +67,8 @@ impl Export {
     pub(super) async fn run(self, cli: &Context) -> Result<(), Failure> {
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
         let out = sheet::open(self.output.as_deref())?;
+        link.exported("audit", self.filter.words(self.after))
+            .await?;
         let mut sheet = Sheet::new(self.format, out)?;
         let bar = progress("records written:");
         let mut after = self.after;
