@@ -4,6 +4,8 @@
 //! Runs only where `PORTCULLIS_TEST_POSTGRES` names a server, and is left out elsewhere
 //! (`.config/nextest.toml`); `tests/run` starts one.
 
+mod measured;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,8 +15,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-use crate::harness::wire::READ;
-use crate::harness::{Account, Demo, Login, Serve, Ssh, database, login_key};
+use crate::harness::wire::{OK, READ};
+use crate::harness::{Account, Demo, Login, Serve, Ssh, database, eventually, login_key};
 
 /// How long a gateway may go on without having read the newest changes.
 const LEASE: Duration = Duration::from_secs(5);
@@ -276,4 +278,60 @@ async fn a_database_that_restarts_in_the_middle_of_a_cut_loses_none() {
         assert!(begun.elapsed() < LEASE, "{cut:?}");
         cluster.first.cli(&["user", "enable", "liam"]);
     }
+}
+
+// rule D1: killed between the disk's step and the directory's, with the directory in the test's hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_a_killed_gateway_left_on_its_way_is_closed_and_settled_by_the_other() {
+    let Cluster {
+        first,
+        second,
+        stella,
+        stays,
+        ..
+    } = Cluster::start().await;
+    let (old, new) = (format!("{stays}/old"), format!("{stays}/new"));
+    for below in ["", "/below"] {
+        std::fs::create_dir(first.on_disk(&format!("{old}{below}"))).unwrap();
+    }
+    first.grant(&stays, "admin", "stella");
+    first.grant(&old, "read", "liam");
+    let (here, there) = (
+        login_key(&first, &stella).await,
+        login_key(&second, &stella).await,
+    );
+    let (mut here, mut there) = (here.sftp().await.unwrap(), there.sftp().await.unwrap());
+    assert_eq!(there.make_folder(&format!("{old}/before")).await, OK);
+
+    // The rules cannot follow the folder until this is dropped.
+    let held = database::hold(&first.data(), "grants");
+    let (from, to) = (old.clone(), new.clone());
+    tokio::spawn(async move { here.rename(&from, &to).await });
+    let moved = first.on_disk(&new);
+    eventually(Duration::from_secs(10), "the folder's move", || {
+        moved.exists()
+    });
+    let _data = first.kill();
+    let killed = Instant::now();
+    drop(held);
+    // What is closed was closed before the disk was touched, and stays so while nobody knows.
+    while killed.elapsed() < LEASE {
+        for place in [&old, &new] {
+            let refused = there.make_folder(&format!("{place}/meanwhile")).await;
+            assert_ne!(refused, OK, "{place} is open, its rules are not there");
+            assert!(there.list(place).await.is_err(), "{place}");
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let path = format!("{new}/after");
+    while there.make_folder(&path).await != OK {
+        assert!(killed.elapsed() < 6 * LEASE, "it was never settled");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    let rules = second.json(&["user", "show", "liam"]).to_string();
+    assert!(
+        rules.contains(&new) && !rules.contains(&format!("{old}\"")),
+        "{rules}"
+    );
+    assert_eq!(there.make_folder(&old).await, OK, "its old place is free");
 }

@@ -1,6 +1,6 @@
 //! The cut (rules C1 to C6, C8): whatever a leaver's client is doing, it ends, and soon.
 
-mod measured;
+pub mod measured;
 mod ways;
 mod whatever;
 

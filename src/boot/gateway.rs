@@ -83,6 +83,9 @@ impl Gateway {
         gate.recover()
             .await
             .context("cannot recover from the last run")?;
+        gate.join()
+            .await
+            .context("cannot join the other gateways")?;
         let authenticator = Authenticator::new(
             authn_config(&config.limits),
             key,

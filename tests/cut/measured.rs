@@ -8,7 +8,8 @@ use std::time::Duration;
 use crate::harness::wire::READ;
 use crate::harness::{Demo, Ssh, login_key};
 
-fn setting(name: &str, default: usize) -> usize {
+/// A number from the environment.
+pub fn setting(name: &str, default: usize) -> usize {
     std::env::var(name)
         .ok()
         .and_then(|text| text.parse().ok())
@@ -16,7 +17,7 @@ fn setting(name: &str, default: usize) -> usize {
 }
 
 /// Keeps a transfer going until its connection ends.
-async fn transfer(ssh: &Ssh, path: &str) -> tokio::task::JoinHandle<()> {
+pub async fn transfer(ssh: &Ssh, path: &str) -> tokio::task::JoinHandle<()> {
     let mut sftp = ssh.sftp().await.unwrap();
     let handle = sftp.open(path, READ).await.unwrap();
     tokio::spawn(async move {

@@ -127,3 +127,31 @@ pub fn execute(data: &Path, sql: &str) {
     };
     super::run(&mut command, sql.as_bytes(), Duration::from_secs(900)).must();
 }
+
+/// Holds back whoever would write to a table, until it is dropped.
+pub struct Held(std::process::Child);
+
+/// Holds back whoever would write to a table of a data folder's directory, which is on a server.
+pub fn hold(data: &Path, table: &str) -> Held {
+    let mut psql = Command::new(which("psql"))
+        .args(["--quiet", "--tuples-only", "--dbname", &server().unwrap()])
+        .env("PGOPTIONS", format!("-c search_path={}", schema(data)))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lock = format!("BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE; SELECT 'held';\n");
+    let input = psql.stdin.as_mut().unwrap();
+    input.write_all(lock.as_bytes()).unwrap();
+    let output = std::io::BufReader::new(psql.stdout.take().unwrap());
+    let held = std::io::BufRead::lines(output).any(|line| line.unwrap().contains("held"));
+    assert!(held, "{table} was not locked");
+    Held(psql)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -2,12 +2,13 @@
 //!
 //! Owns the `folder_moves` journal and every statement that follows a folder through all tables.
 
-use crate::db::{self, Connection};
+use crate::db::{self, Connection, Sql};
 use portcullis_authn::StoreError;
-use portcullis_gate::{Change, FileIdentity, FolderMove, FolderRule};
+use portcullis_gate::{Change, FileIdentity, FolderMove, FolderRule, JournalledMove};
 use portcullis_model::VirtualPath;
 
 use crate::error::{During, corrupt};
+use crate::nodes;
 use crate::outbox::{self, Touched};
 use crate::times::millis;
 use crate::writer::Tx;
@@ -65,11 +66,28 @@ pub(crate) async fn rules(
     rows.into_iter().map(rule).collect()
 }
 
-/// Journals a move or a removal.
-pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, StoreError> {
+/// Journals a move or a removal, and has the other nodes close its places.
+///
+/// # Errors
+/// Also where a folder at, above or below one of the places is on its way.
+pub(crate) async fn begin_move(
+    tx: &mut Tx,
+    what: &FolderMove,
+) -> Result<(i64, Change), StoreError> {
+    let doing = "journalling a folder's move";
+    let open = select(&mut tx.connection, Whose::All).await?;
+    if open.len() >= usize::try_from(MOST_MOVES).unwrap_or(0) {
+        return Err(StoreError::new(doing, "too many folders are on their way"));
+    }
+    if open.iter().any(|(_, other)| other.meets(what)) {
+        return Err(StoreError::new(
+            doing,
+            "a folder there is on its way already",
+        ));
+    }
     let at = millis(tx.clock.now());
     let folder = what.folder;
-    db::query_scalar(
+    let row = db::query_scalar(
         "INSERT INTO folder_moves (node, from_folder, to_folder, volume, number, born, at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id",
     )
@@ -82,25 +100,68 @@ pub(crate) async fn begin_move(tx: &mut Tx, what: &FolderMove) -> Result<i64, St
     .bind(at)
     .fetch_one(&mut tx.connection)
     .await
-    .during("journalling a folder's move")
+    .during(doing)?;
+    if tx.connection.is_sqlite() {
+        return Ok((row, Change::default()));
+    }
+    let what = what.clone();
+    let touched = Touched::closing(JournalledMove { row, what });
+    let version = outbox::next_version(&mut tx.connection).await?;
+    Ok((row, outbox::publish(tx, version, touched).await?))
 }
 
-/// Moves of this node that were never ended, oldest first; of any, where no other shares the
-/// directory.
-pub(crate) async fn unfinished(
+/// Whose moves are asked for.
+#[derive(Clone, Copy)]
+pub(crate) enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of one node.
+    Of(i64),
+    /// Those of all other nodes.
+    NotOf(i64),
+}
+
+/// Moves that were never ended, oldest first.
+pub(crate) async fn select(
     connection: &mut Connection,
-    node: Option<i64>,
+    whose: Whose,
 ) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+    let (mine, node) = match whose {
+        Whose::All => (true, 0),
+        Whose::Of(node) => (true, node),
+        Whose::NotOf(node) => (false, node),
+    };
     let rows: Vec<Journalled> = db::query_as(
         "SELECT id, from_folder, to_folder, volume, number, born FROM folder_moves \
-         WHERE node = $1 OR $1 = 0 ORDER BY id LIMIT $2",
+         WHERE CAST($1 AS BIGINT) = 0 OR (node = $1) = $2 ORDER BY id LIMIT $3",
     )
-    .bind(node.unwrap_or(0))
+    .bind(node)
+    .bind(mine)
     .bind(MOST_MOVES)
     .fetch_all(connection)
     .await
     .during("reading unfinished moves")?;
     rows.into_iter().map(read_move).collect()
+}
+
+/// Makes the moves of nodes that have not been heard of for two leases this node's own: no such node
+/// touches the disk any more, because it does so within one lease of its last word.
+pub(crate) async fn take_over(tx: &mut Tx) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+    let gone = nodes::silent_for(&mut tx.connection, 2 * nodes::LEASE).await?;
+    let mut taken = Vec::new();
+    for node in gone.into_iter().filter(|node| *node != tx.node) {
+        let rows: Vec<Journalled> = db::query_as(
+            "UPDATE folder_moves SET node = $1 WHERE node = $2 \
+             RETURNING id, from_folder, to_folder, volume, number, born",
+        )
+        .bind(tx.node)
+        .bind(node)
+        .fetch_all(&mut tx.connection)
+        .await
+        .during("taking over moves of folders")?;
+        taken.extend(rows);
+    }
+    taken.into_iter().map(read_move).collect()
 }
 
 /// A row of the journal.
@@ -130,25 +191,36 @@ fn read_move(
     Ok((id, what))
 }
 
-/// Ends a journalled move; if it is done, the rules follow the folder, or go where it was removed.
-/// A row that is gone was ended before.
-pub(crate) async fn end_move(tx: &mut Tx, row: i64, done: bool) -> Result<Change, StoreError> {
-    let row: Option<Journalled> = db::query_as(
-        "DELETE FROM folder_moves WHERE id = $1 \
+/// Ends a journalled move of this node; if it is done, the rules follow the folder, or go where it
+/// was removed. Answers whether there was such a row: one that is gone was ended before, and one
+/// that another node has taken over is for that to end.
+pub(crate) async fn end_move(
+    tx: &mut Tx,
+    id: i64,
+    done: bool,
+) -> Result<(bool, Change), StoreError> {
+    let sql = Sql::either(
+        "DELETE FROM folder_moves WHERE id = $1 AND $2 = $2 \
          RETURNING id, from_folder, to_folder, volume, number, born",
-    )
-    .bind(row)
-    .fetch_optional(&mut tx.connection)
-    .await
-    .during("ending a folder's move")?;
-    let Some(row) = row.filter(|_| done) else {
-        return Ok(Change::default());
+        "DELETE FROM folder_moves WHERE id = $1 AND node = $2 \
+         RETURNING id, from_folder, to_folder, volume, number, born",
+    );
+    let row: Option<Journalled> = db::query_as(sql)
+        .bind(id)
+        .bind(tx.node)
+        .fetch_optional(&mut tx.connection)
+        .await
+        .during("ending a folder's move")?;
+    let Some(row) = row else {
+        return Ok((false, Change::default()));
     };
     let (_, FolderMove { from, to, .. }) = read_move(row)?;
-    match to {
-        Some(to) => follow(tx, &from, &to).await,
-        None => forget(tx, &from).await,
-    }
+    let rows = match to {
+        _ if !done => 0,
+        Some(to) => follow(tx, &from, &to).await?,
+        None => forget(tx, &from).await?,
+    };
+    Ok((true, announce(tx, id, rows).await?))
 }
 
 /// A rule that stands at the new place already, of a folder that vanished behind the gateway's
@@ -177,7 +249,7 @@ const FOLLOW: [&str; 9] = [
      WHERE folder = $1 OR (folder >= $2 AND folder < $3)",
 ];
 
-async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<Change, StoreError> {
+async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<u64, StoreError> {
     if from.is_root() || to.is_root() {
         return Err(StoreError::new(
             "moving the rules of a folder",
@@ -198,7 +270,7 @@ async fn follow(tx: &mut Tx, from: &VirtualPath, to: &VirtualPath) -> Result<Cha
             .await;
         rows += done.during("moving the rules of a folder")?.rows_affected();
     }
-    announce(tx, rows).await
+    Ok(rows)
 }
 
 /// App passwords that name the folder stay: they narrow, and give nothing. Root views stay: their
@@ -212,7 +284,7 @@ const FORGET: [&str; 4] = [
 ];
 
 /// Removes the rules on a folder and below it.
-async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, StoreError> {
+async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<u64, StoreError> {
     let (first, end) = below(folder);
     let mut rows = 0;
     for sql in FORGET {
@@ -226,15 +298,20 @@ async fn forget(tx: &mut Tx, folder: &VirtualPath) -> Result<Change, StoreError>
             .during("removing the rules of a folder")?
             .rows_affected();
     }
-    announce(tx, rows).await
+    Ok(rows)
 }
 
 /// A folder's rules concern anybody: every view is taken anew. Where there were none, nothing was
-/// changed and the change has the number 0.
-async fn announce(tx: &mut Tx, rows: u64) -> Result<Change, StoreError> {
-    if rows == 0 {
+/// changed; where no other node is to open the places, the change then has the number 0.
+async fn announce(tx: &mut Tx, row: i64, rows: u64) -> Result<Change, StoreError> {
+    if rows == 0 && tx.connection.is_sqlite() {
         return Ok(Change::default());
     }
+    let touched = Touched {
+        site: rows > 0,
+        opens: Some(row),
+        ..Touched::default()
+    };
     let version = outbox::next_version(&mut tx.connection).await?;
-    outbox::publish(tx, version, Touched::site()).await
+    outbox::publish(tx, version, touched).await
 }

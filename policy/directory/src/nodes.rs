@@ -183,6 +183,22 @@ pub(crate) async fn others(
     Ok(rows.into_iter().map(report).collect())
 }
 
+/// Nodes that have not renewed their lease for so long, or never did.
+pub(crate) async fn silent_for(
+    connection: &mut Connection,
+    silence: Duration,
+) -> Result<Vec<i64>, StoreError> {
+    let sql = Sql::either(
+        "SELECT id FROM nodes WHERE renewed < $1",
+        concat!("SELECT id FROM nodes WHERE renewed < ", now!(), " - $1"),
+    );
+    db::query_scalar(sql)
+        .bind(i64::try_from(silence.as_millis()).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+        .during("asking which nodes are gone")
+}
+
 /// This node among others.
 pub(crate) struct Nodes {
     pub(crate) node: i64,

@@ -4,7 +4,7 @@
 
 use crate::db::{self, Connection};
 use portcullis_authn::StoreError;
-use portcullis_gate::{Change, Cut, CutReason, CutTarget};
+use portcullis_gate::{Change, Cut, CutReason, CutTarget, JournalledMove};
 use portcullis_model::{AccountId, CredentialId, GroupId};
 
 use crate::error::During;
@@ -26,6 +26,8 @@ pub(crate) struct Touched {
     pub(crate) groups: Vec<GroupId>,
     pub(crate) site: bool,
     pub(crate) entry: bool,
+    pub(crate) closes: Option<JournalledMove>,
+    pub(crate) opens: Option<i64>,
 }
 
 impl Touched {
@@ -41,6 +43,14 @@ impl Touched {
     pub(crate) fn groups(ids: Vec<GroupId>) -> Self {
         Touched {
             groups: ids,
+            ..Touched::default()
+        }
+    }
+
+    /// A folder sets out.
+    pub(crate) fn closing(what: JournalledMove) -> Self {
+        Touched {
+            closes: Some(what),
             ..Touched::default()
         }
     }
@@ -106,6 +116,8 @@ pub(crate) async fn publish(
         groups,
         site,
         entry,
+        closes,
+        opens,
     } = touched;
     let change = Change {
         version,
@@ -114,6 +126,8 @@ pub(crate) async fn publish(
         groups,
         site,
         entry,
+        closes,
+        opens,
     };
     let text = serde_json::to_string(&change).during("writing a change as JSON")?;
     db::query("INSERT INTO outbox (version, change, at) VALUES ($1, $2, $3)")

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::administer::log;
 use crate::error::During as _;
+use crate::folders::Whose;
 use crate::open::Directory;
 use crate::times::millis;
 use crate::{accounts, folders, nodes, outbox, views};
@@ -43,24 +44,47 @@ impl PolicyStore for Directory {
         folders::rules(&mut snapshot, folder, limit).await
     }
 
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError> {
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
         let what = what.clone();
-        self.writer
+        let begun: Result<(i64, Change), StoreError> = self
+            .writer
             .run(move |tx| Box::pin(async move { folders::begin_move(tx, &what).await }))
-            .await
+            .await;
+        let (row, change) = begun?;
+        Ok(Unannounced::new(row, change))
     }
 
-    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError> {
-        let change: Result<Change, StoreError> = self
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<bool>, StoreError> {
+        let ended: Result<(bool, Change), StoreError> = self
             .writer
             .run(move |tx| Box::pin(folders::end_move(tx, row, done)))
             .await;
-        Ok(Unannounced::new((), change?))
+        let (mine, change) = ended?;
+        Ok(Unannounced::new(mine, change))
     }
 
     async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
         let mut snapshot = self.snapshot().await?;
-        folders::unfinished(&mut snapshot, self.nodes.as_ref().map(|nodes| nodes.node)).await
+        let whose = self
+            .nodes
+            .as_ref()
+            .map_or(Whose::All, |nodes| Whose::Of(nodes.node));
+        folders::select(&mut snapshot, whose).await
+    }
+
+    async fn others_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+        let Some(nodes) = &self.nodes else {
+            return Ok(Vec::new());
+        };
+        let mut snapshot = self.snapshot().await?;
+        folders::select(&mut snapshot, Whose::NotOf(nodes.node)).await
+    }
+
+    async fn take_over_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+        if self.others_folder_moves().await?.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.writer.run(|tx| Box::pin(folders::take_over(tx))).await
     }
 
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {

@@ -7,6 +7,8 @@ use portcullis_model::{AccountId, AuthorityId, CredentialId, GroupId, SessionId}
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::FolderMove;
+
 /// Which sessions a change ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -71,6 +73,21 @@ pub struct Change {
     /// site rules): entry is then decided again at once for all sessions touched.
     #[serde(default)]
     pub entry: bool,
+    /// A folder sets out: every gateway closes its places before the disk is touched (rule D1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closes: Option<JournalledMove>,
+    /// The folder of this row of the journal has arrived, or stayed: its places open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opens: Option<i64>,
+}
+
+/// A folder's move or removal, and its row in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalledMove {
+    /// The row.
+    pub row: i64,
+    /// The folder, and where it goes.
+    pub what: FolderMove,
 }
 
 /// The result of a committed change that nobody has told the sessions yet.

@@ -3,6 +3,8 @@
 //! INVARIANT: a folder moves only where every entry below it may move and arrive, and its rules
 //! move or go with it: journalled before the disk is touched, so that a crash ends in one state.
 
+use std::sync::Arc;
+
 use portcullis_model::{Action, FileName, PlaceKind, VirtualPath};
 
 use crate::fs::{AuthorizedFs, Found};
@@ -81,23 +83,25 @@ impl AuthorizedFs {
     /// The disk's part of a move or a removal that was decided at this stamp.
     async fn take_from_disk(
         &self,
-        what: &FolderMove,
+        place: &Move,
         folder: FileIdentity,
         decided: u64,
     ) -> Result<(), FsError> {
+        let what = place.what();
         let (live, storage) = (&self.live, &self.live.ports.storage);
         // Journalling takes its time: the session may have ended, or its rights have changed.
         let present = live.present().await?;
         if present.stamp() != decided {
             self.may_take_away(&present, what).await?;
         }
+        let in_time = Arc::new(place.may_go());
         match &what.to {
             Some(to) => {
-                let may_go = live.permit(&what.from).about(folder);
+                let may_go = live.permit(&what.from).about(folder).while_alive(in_time);
                 Ok(storage.rename(may_go, live.permit(to), false).await?)
             }
             None => {
-                let may_go = live.permit(&what.from).about(folder);
+                let may_go = live.permit(&what.from).about(folder).while_alive(in_time);
                 Ok(storage.remove_dir(may_go).await?)
             }
         }
@@ -228,7 +232,7 @@ async fn take_away(fs: AuthorizedFs, mut place: Move, decided: u64) -> Result<()
     let folder = ports.folder_at(from).await.map_err(unavailable)?;
     let folder = folder.ok_or(FsError::NotFound)?;
     place.journal(ports, folder).await.map_err(unavailable)?;
-    let gone = fs.take_from_disk(place.what(), folder, decided).await;
+    let gone = fs.take_from_disk(&place, folder, decided).await;
     let what = place.what().clone();
     // What failed may have happened all the same: a rename stands that could not be made durable.
     if let Err(error) = place.end(ports, gone.is_ok()).await {

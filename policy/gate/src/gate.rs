@@ -141,6 +141,21 @@ impl Gate {
         ports.recover_moves().await
     }
 
+    /// Enters the gateways that the others wait for. Call it after [`recover`](Self::recover),
+    /// before anything listens.
+    ///
+    /// # Errors
+    /// The directory failed.
+    pub async fn join(&self) -> Result<(), crate::StoreError> {
+        let ports = &self.ports;
+        // From here on a folder sets out only once this gateway has heard of it; what set out
+        // before is read.
+        ports.policy.renew(ports.told.through()).await?;
+        let on_their_way = ports.policy.others_folder_moves().await?;
+        ports.moving.hear_anew(&on_their_way, &on_their_way);
+        Ok(())
+    }
+
     /// Sweeps the outbox, unsettled moves of folders and what has expired every second, idle
     /// accounts every minute, and idle lists and old partials every hour, until the task that runs
     /// it is aborted.

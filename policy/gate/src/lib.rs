@@ -38,7 +38,9 @@ mod telling;
 mod unfinished;
 mod writer;
 
-pub use announce::{Change, Cut, CutReason, CutReport, CutTarget, NodeReport, Unannounced};
+pub use announce::{
+    Change, Cut, CutReason, CutReport, CutTarget, JournalledMove, NodeReport, Unannounced,
+};
 pub use audit::{AuditEvent, AuditKind, AuditOutcome, AuditStore, IntentId};
 pub use checkpoint::AuditCheckpoint;
 pub use connection::{Connection, ConnectionInfo, EndReason, Transport};

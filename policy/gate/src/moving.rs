@@ -3,13 +3,19 @@
 //! A folder moves or goes on the disk before its rules do, because no commit spans both. Owns the
 //! list of such folders and how each ends: by whoever began, else by the sweep, else by the next
 //! start. The journal that outlives a crash is the directory's.
-//! INVARIANT: while disk and rules differ, no operation at either place is decided; no place takes
-//! part in two moves at once.
+//!
+//! Where several gateways share the tree, each has closed the places before the disk is touched, or
+//! the folder does not set out; and whoever began touches it within one lease, so that another may
+//! end the move when two have passed without a word of the first.
+//! INVARIANT: while disk and rules differ, no operation at either place is decided, at no gateway;
+//! no place takes part in two moves at once.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use portcullis_model::{AccountId, VirtualPath};
+use tokio::time::Instant;
 
 use crate::gate::Ports;
 use crate::{EntryKind, FileIdentity, FolderMove, FsError, Permit, StorageError, StoreError};
@@ -21,7 +27,12 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The moves under way.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Moving(Arc<RwLock<Vec<Closed>>>);
+pub(crate) struct Moving {
+    closed: Arc<RwLock<Vec<Closed>>>,
+    /// Rows that were ended, the latest of them: who ends one can hear so before hearing of its
+    /// beginning.
+    opened: Arc<Mutex<BTreeSet<i64>>>,
+}
 
 /// Two places that are closed, or one.
 #[derive(Debug)]
@@ -29,6 +40,9 @@ struct Closed {
     what: FolderMove,
     /// The journal's row, once the sweep is to end it.
     left: Option<i64>,
+    /// The row, where the directory said that the places are closed; closed until it says that they
+    /// open, whatever this gateway's own part in it.
+    told: Option<i64>,
 }
 
 /// One move under way. Dropped, it opens its places, unless the journal holds it by then: such a
@@ -39,6 +53,8 @@ pub(crate) struct Move {
     all: Moving,
     what: FolderMove,
     row: Option<i64>,
+    /// The disk may be touched until then; always, where no other gateway is.
+    until: Option<Instant>,
 }
 
 impl Moving {
@@ -65,24 +81,26 @@ impl Moving {
         all.push(Closed {
             what: what.clone(),
             left: None,
+            told: None,
         });
         Ok(Move {
             all: self.clone(),
             what,
             row: None,
+            until: None,
         })
     }
 
     /// Whether the place is, or lies below, either end of a move.
     pub(crate) fn covers(&self, path: &VirtualPath) -> bool {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.closed.read().unwrap_or_else(PoisonError::into_inner);
         all.iter()
             .any(|closed| closed.what.places().any(|place| path.is_in(place)))
     }
 
     /// Moves that wait for the sweep.
     fn left(&self) -> Vec<(i64, FolderMove)> {
-        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let all = self.closed.read().unwrap_or_else(PoisonError::into_inner);
         let left = |closed: &Closed| Some((closed.left?, closed.what.clone()));
         all.iter().filter_map(left).collect()
     }
@@ -90,20 +108,66 @@ impl Moving {
     /// Closes the places of a journalled move of which nobody here knows, for the sweep to end it.
     fn adopt(&self, row: i64, what: FolderMove) {
         let mut all = self.write();
-        let known = all.iter().any(|closed| closed.what.meets(&what));
-        if !known && all.len() < MOST {
-            let left = Some(row);
-            all.push(Closed { what, left });
+        let met = |closed: &&Closed| closed.told != Some(row) && closed.what.meets(&what);
+        if all.iter().find(met).is_none() && all.len() < MOST {
+            all.retain(|closed| closed.told != Some(row));
+            let (left, told) = (Some(row), None);
+            all.push(Closed { what, left, told });
         }
     }
 
-    /// No two moves begin at the same place: it names the move.
+    /// The directory says that a folder sets out, here or at another gateway.
+    pub(crate) fn hear_closed(&self, row: i64, what: &FolderMove) {
+        let (what, left, told) = (what.clone(), None, Some(row));
+        if self.opened().contains(&row) {
+            return;
+        }
+        let mut all = self.write();
+        if !all
+            .iter()
+            .any(|closed| closed.told == told || closed.left == told)
+        {
+            all.push(Closed { what, left, told });
+        }
+    }
+
+    /// The directory says that it has arrived, or stayed.
+    pub(crate) fn hear_opened(&self, row: i64) {
+        let mut opened = self.opened();
+        opened.insert(row);
+        while opened.len() > MOST {
+            opened.pop_first();
+        }
+        self.write().retain(|closed| closed.told != Some(row));
+    }
+
+    fn opened(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the directory said of others is missed: `before` stood before the newest change was
+    /// looked up, `after` stands since.
+    pub(crate) fn hear_anew(&self, before: &[(i64, FolderMove)], after: &[(i64, FolderMove)]) {
+        let stands = |row| before.iter().chain(after).any(|(other, _)| *other == row);
+        self.write().retain(|closed| closed.told.is_none_or(stands));
+        after
+            .iter()
+            .for_each(|(row, what)| self.hear_closed(*row, what));
+    }
+
+    fn has_heard(&self) -> bool {
+        let all = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().any(|closed| closed.told.is_some())
+    }
+
+    /// No two moves of this gateway begin at the same place: it names the move.
     fn open(&self, what: &FolderMove) {
-        self.write().retain(|closed| closed.what.from != what.from);
+        let mine = |closed: &Closed| closed.told.is_none() && closed.what.from == what.from;
+        self.write().retain(|closed| !mine(closed));
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Vec<Closed>> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.closed.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -113,7 +177,7 @@ impl FolderMove {
     }
 
     /// Whether a place of one is, or lies below, a place of the other.
-    fn meets(&self, other: &FolderMove) -> bool {
+    pub fn meets(&self, other: &FolderMove) -> bool {
         self.places().any(|mine| {
             let meets = |theirs: &VirtualPath| mine.is_in(theirs) || theirs.is_in(mine);
             other.places().any(meets)
@@ -128,14 +192,33 @@ impl Move {
 
     /// Journals the move of this very folder. From here on its places open only when the journal's
     /// row is ended.
+    ///
+    /// # Errors
+    /// The directory failed, or another gateway did not say that it has closed the places.
     pub(crate) async fn journal(
         &mut self,
-        ports: &Ports,
+        ports: &Arc<Ports>,
         folder: FileIdentity,
     ) -> Result<(), StoreError> {
         self.what.folder = Some(folder);
-        self.row = Some(ports.policy.begin_folder_move(&self.what).await?);
-        Ok(())
+        let began = Instant::now();
+        let begun = ports.policy.begin_folder_move(&self.what).await?;
+        let (row, report) = ports.announce_everywhere(begun).await;
+        self.row = Some(row);
+        self.until = ports.policy.lease().map(|lease| began + lease);
+        match report.nodes.iter().find(|node| !node.answered) {
+            None => Ok(()),
+            Some(silent) => {
+                let why = format!("`{}` did not say that it has closed it", silent.node);
+                Err(StoreError::new("closing a folder everywhere", why))
+            }
+        }
+    }
+
+    /// Whether the disk may still be touched: nobody else ends this move so soon.
+    pub(crate) fn may_go(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let until = self.until;
+        move || until.is_none_or(|until| Instant::now() < until)
     }
 
     /// Has the rules follow the folder, or go with it. `done` says that the disk is known to have
@@ -155,7 +238,8 @@ impl Drop for Move {
             return self.all.open(&self.what);
         }
         let mut all = self.all.write();
-        if let Some(closed) = all.iter_mut().find(|one| one.what.from == self.what.from) {
+        let mine = |one: &&mut Closed| one.told.is_none() && one.what.from == self.what.from;
+        if let Some(closed) = all.iter_mut().find(mine) {
             closed.what = self.what.clone();
             closed.left = self.row;
         }
@@ -194,6 +278,12 @@ impl Ports {
         for (row, what) in self.policy.unfinished_folder_moves().await? {
             self.moving.adopt(row, what);
         }
+        if self.moving.has_heard() {
+            for (row, what) in self.policy.take_over_folder_moves().await? {
+                tracing::warn!(?what, "a gateway that is gone left a folder on its way");
+                self.moving.adopt(row, what);
+            }
+        }
         for (row, what) in self.moving.left() {
             let done = self.end_move(row, &what, false).await?;
             tracing::info!(?what, done, "a folder's rules are settled at last");
@@ -211,7 +301,14 @@ impl Ports {
     ) -> Result<bool, StoreError> {
         let done = done || self.went(what).await?;
         let ended = self.policy.end_folder_move(row, done).await?;
-        self.announce(ended).await;
+        let (mine, _) = self.announce(ended).await;
+        if !mine {
+            tracing::warn!(
+                ?what,
+                done,
+                "another gateway ends, or has ended, this folder's move"
+            );
+        }
         Ok(done)
     }
 

@@ -7,13 +7,14 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use portcullis_model::FileName;
+use serde::{Deserialize, Serialize};
 
 use crate::permits as p;
 use crate::{Permit, StorageError};
 
 /// What identifies a file through renames: device, inode and time of birth, or a back-end's
 /// equivalent. Two files never share one, even if the second reuses the first one's inode.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FileIdentity {
     /// The device or volume.
     pub volume: u64,

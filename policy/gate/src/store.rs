@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use portcullis_authn::{AuthenticatedPrincipal, RefusalReason, StoreError};
 use portcullis_model::{AccessView, AccountId, AccountName, CredentialId, Protocol, VirtualPath};
+use serde::{Deserialize, Serialize};
 
 use crate::FileIdentity;
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
@@ -87,7 +88,7 @@ pub struct FolderRule {
 }
 
 /// A folder that is about to move, or to go, with what belongs to it (rule D1).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FolderMove {
     /// Where it stands.
     pub from: VirtualPath,
@@ -120,15 +121,31 @@ pub trait PolicyStore: Send + Sync + 'static {
     ) -> Result<Vec<FolderRule>, StoreError>;
 
     /// Journals that a folder is about to move or to go, so that a crash in between ends in one
-    /// state (rule D1). Returns the journal's row.
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError>;
+    /// state (rule D1), and has the other gateways close its places. Returns the journal's row.
+    ///
+    /// # Errors
+    /// Also where a folder at, above or below one of the places is on its way at any gateway.
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError>;
 
     /// Ends a journalled move. If it is `done`, the rules on the folder and below it follow it, or
-    /// go where it was removed, in the same commit. A row that is gone was ended before.
-    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError>;
+    /// go where it was removed, in the same commit. Answers whether the row was this gateway's: one
+    /// that is gone was ended before, or another gateway has taken it over.
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<bool>, StoreError>;
 
-    /// Journalled moves that were never ended, with their rows, oldest first; at most 1,000.
+    /// Journalled moves of this gateway that were never ended, with their rows, oldest first; at
+    /// most 1,000.
     async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError>;
+
+    /// The same of the other gateways.
+    async fn others_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Takes over what gateways left that have not been heard of for two leases, and answers it: it
+    /// is this one's to end.
+    async fn take_over_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Changes committed after `version`, oldest first, at most 1,000: the outbox (rule C4).
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError>;

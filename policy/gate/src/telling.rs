@@ -48,7 +48,7 @@ impl Told {
         self.through.store(newest, Ordering::SeqCst);
     }
 
-    fn through(&self) -> i64 {
+    pub(crate) fn through(&self) -> i64 {
         self.through.load(Ordering::SeqCst)
     }
 
@@ -197,6 +197,9 @@ impl Ports {
 
     async fn tell(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
         let mut report = CutReport::default();
+        if let Some(closes) = &change.closes {
+            self.moving.hear_closed(closes.row, &closes.what);
+        }
         for cut in change.cuts.iter().filter(|cut| !is_one(cut)) {
             let ended = self.registry.cut(cut.target, cut.reason);
             report.sessions_ended += ended.count;
@@ -208,6 +211,9 @@ impl Ports {
         }
         self.applied.fetch_add(1, Ordering::SeqCst);
         let touched = self.registry.mark(change);
+        if let Some(row) = change.opens {
+            self.moving.hear_opened(row);
+        }
         if change.entry {
             let ended = self.decide_entries(&touched).await;
             if ended > 0 {
@@ -310,9 +316,13 @@ impl Ports {
     /// does not admit end. Goes on from the newest commit. Where the directory does not answer at
     /// all, a lease ends the sessions, if there is one.
     async fn decide_everything_anew(&self, began: Instant) {
+        let before = self.policy.others_folder_moves().await;
         let newest = self.policy.newest_version().await;
-        if newest.is_err() && self.policy.lease().is_some() {
-            return;
+        let after = self.policy.others_folder_moves().await;
+        match (before, after) {
+            (Ok(before), Ok(after)) if newest.is_ok() => self.moving.hear_anew(&before, &after),
+            _ if self.policy.lease().is_some() => return,
+            _ => {}
         }
         let change = Change {
             site: true,

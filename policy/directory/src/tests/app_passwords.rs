@@ -250,7 +250,7 @@ async fn a_session_sees_the_folder_and_nothing_beside_it_whatever_changes() {
         to: Some(path("/team/tasks")),
         folder: None,
     };
-    let row = site.directory.begin_folder_move(&moved).await.unwrap();
+    let row = begin_move(&site.directory, &moved).await;
     let _announced_by_the_gate = site.directory.end_folder_move(row, true).await.unwrap();
     let view_now = view(&site, "ana", by).await;
     assert!(allows(&view_now, "/team/tasks/a") && !allows(&view_now, "/team/jobs/a"));

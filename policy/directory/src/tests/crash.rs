@@ -147,7 +147,7 @@ async fn child_that_removes_a_folder() {
     config.clock = clock.clone();
     let directory = Directory::open(config).await.unwrap();
     let removal = leaving("/a", None);
-    let row = directory.begin_folder_move(&removal).await.unwrap();
+    let row = begin_move(&directory, &removal).await;
     clock.0.store(true, Ordering::SeqCst);
     let _ = directory.end_folder_move(row, true).await;
 }

@@ -205,3 +205,10 @@ fn with_role(text: &str, role: SiteRole) -> AdminChange {
 fn event(site: &Site, kind: AuditKind, outcome: AuditOutcome) -> AuditEvent {
     AuditEvent::new(site.now(), kind, "test", outcome, "ana")
 }
+
+/// Journals a move; the row. What is to be told is the gate's matter.
+async fn begin_move(directory: &Directory, what: &portcullis_gate::FolderMove) -> i64 {
+    let _for_the_gate = directory.begin_folder_move(what).await.unwrap();
+    let open = directory.unfinished_folder_moves().await.unwrap();
+    open.last().unwrap().0
+}

@@ -191,3 +191,61 @@ async fn a_lost_connection_is_made_anew_and_nothing_is_stored_twice() {
         "{told}"
     );
 }
+
+/// As if a node had not been heard of for so long.
+async fn silence(site: &Site, name: &str, milliseconds: i64) {
+    let mut beside = beside(site.folder.path()).await;
+    let sql = "UPDATE nodes SET renewed = renewed - $1 WHERE name = $2";
+    let query = db::query(sql).bind(milliseconds).bind(name);
+    query.run(&mut beside, "aging a lease").await.unwrap();
+}
+
+// rule D1: a move that a dead node left is ended once, by one other, and never by the dead one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_node_left_on_its_way_is_taken_over_once() {
+    needs_a_server();
+    let site = Site::new().await;
+    let (_folder, second) = second(&site).await;
+    site.user("ana").await;
+    site.grant("/a", a_user("ana"), AccessLevel::Read).await;
+    site.directory.renew(0).await.unwrap();
+    second.renew(0).await.unwrap();
+    let what = super::folders::leaving("/a", Some("/b"));
+    let row = begin_move(&second, &what).await;
+    let heard = site.directory.changes_since(0).await.unwrap();
+    let closes = heard.last().unwrap().closes.clone().unwrap();
+    assert_eq!((closes.row, &closes.what), (row, &what));
+    let others = site.directory.others_folder_moves().await.unwrap();
+    assert_eq!(others, [(row, what.clone())]);
+    // No second move there, at any node.
+    for overlaps in ["/a", "/a/b", "/b/c"] {
+        let overlaps = super::folders::leaving(overlaps, None);
+        assert!(site.directory.begin_folder_move(&overlaps).await.is_err());
+    }
+    // While its lease may hold, or did a lease ago, it is let alone.
+    silence(&site, "second", 8_000).await;
+    let taken = site.directory.take_over_folder_moves().await.unwrap();
+    assert_eq!(taken, []);
+    silence(&site, "second", 8_000).await;
+    let taken = site.directory.take_over_folder_moves().await.unwrap();
+    assert_eq!(taken, [(row, what)]);
+    assert_eq!(site.directory.take_over_folder_moves().await.unwrap(), []);
+    assert_eq!(second.unfinished_folder_moves().await.unwrap(), []);
+    // The dead one comes back, and ends nothing any more.
+    let _not_its_own = second.end_folder_move(row, false).await.unwrap();
+    assert_eq!(
+        site.directory
+            .unfinished_folder_moves()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    let _for_the_gate = site.directory.end_folder_move(row, true).await.unwrap();
+    let newest = site.directory.newest_version().await.unwrap();
+    let told = second.changes_since(newest - 1).await.unwrap();
+    assert_eq!((told[0].opens, told[0].site), (Some(row), true));
+    let rules = second.folder_rules(&path("/b"), 9).await.unwrap();
+    assert_eq!(rules.len(), 1);
+    second.close().await;
+}

@@ -165,14 +165,15 @@ impl PolicyStore for Policy {
             .collect())
     }
 
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError> {
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
         let _open = self.beginning.lock().await;
         let mut moves = self.moves.lock().unwrap();
         moves.push((what.clone(), None));
-        Ok(moves.len() as i64 - 1)
+        let row = moves.len() as i64 - 1;
+        Ok(Unannounced::new(row, Change::default()))
     }
 
-    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError> {
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<bool>, StoreError> {
         let _open = self.ending.lock().await;
         if self.failing.load(Ordering::SeqCst) {
             return Err(StoreError::new("the policy", "told to fail"));
@@ -190,7 +191,7 @@ impl PolicyStore for Policy {
             version: self.next_version(),
             ..Change::default()
         };
-        Ok(Unannounced::new((), change))
+        Ok(Unannounced::new(true, change))
     }
 
     async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {

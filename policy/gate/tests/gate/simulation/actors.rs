@@ -62,7 +62,7 @@ pub fn start(world: &Arc<World>, slot: usize) -> Arc<Node> {
     );
     let starting = node.clone();
     tokio::spawn(async move {
-        while gate.recover().await.is_err() {}
+        while gate.recover().await.is_err() || gate.join().await.is_err() {}
         if starting.gate.set(gate.clone()).is_ok() {
             gate.run().await;
         }
@@ -150,7 +150,8 @@ pub async fn client(world: Arc<World>, turns: u32) {
 
 async fn login(world: &Arc<World>, node: Arc<Node>) -> Option<Client> {
     let gate = node.gate.get()?.clone();
-    let account = AccountId(1 + world.random.below(3) as i64);
+    let accounts = if world.crowded { 1 } else { 3 };
+    let account = AccountId(1 + world.random.below(accounts) as i64);
     let wire = node.plug();
     let op = Op {
         wire: wire.clone(),
@@ -219,10 +220,16 @@ async fn enter(
 async fn act(world: &Arc<World>, client: &Client) {
     let fs = client.session.fs();
     let random = &world.random;
-    let folder = *random.one_of(&FOLDERS);
+    let folders = if world.crowded {
+        &FOLDERS[5..7]
+    } else {
+        &FOLDERS[..]
+    };
+    let folder = *random.one_of(folders);
     let file = format!("{folder}/f{}", random.below(3));
-    let other = *random.one_of(&FOLDERS);
-    let done = match random.below(10) {
+    let other = *random.one_of(folders);
+    let moves = world.crowded && random.percent(30);
+    let done = match if moves { 9 } else { random.below(10) } {
         0..=3 => put(world, &fs, &file).await,
         4 | 5 => get(world, client, &fs, &file).await,
         6 if random.percent(50) => list(world, client, &fs, folder).await,
@@ -233,7 +240,7 @@ async fn act(world: &Arc<World>, client: &Client) {
             fs.rename(&path(&file), &path(&to), random.percent(50))
                 .await
         }
-        _ if random.percent(25) => fs.remove_dir(&path(folder)).await,
+        _ if random.percent(20) => fs.remove_dir(&path(folder)).await,
         _ => fs.rename(&path(folder), &path(other), false).await,
     };
     if done.is_ok() {

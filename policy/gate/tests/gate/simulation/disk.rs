@@ -73,7 +73,7 @@ impl Ports {
                 format!("{verb} {at} for {who}: {session:?} not allowed since {oldest}")
             });
         }
-        if op.is_some() && world.is_between(node, at) {
+        if op.is_some() && world.is_between(at) {
             world.broken(|| format!("{verb} {at}: its folder is on its way (D1)"));
         }
         // An upload's intent names the place for which it was begun, whatever it is called by now.
@@ -351,7 +351,7 @@ impl Storage for Ports {
         let (old, new, who) = (from.path().clone(), to.path().clone(), from.account());
         self.judge("rename", RENAME, &old, who);
         let op = OP.try_with(|_| ()).is_ok();
-        let between = op && self.world.is_between(&self.node, &new);
+        let between = op && self.world.is_between(&new);
         if between
             || !self.world.allowed(
                 &self.node,

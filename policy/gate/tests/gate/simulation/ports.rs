@@ -12,8 +12,8 @@ use portcullis_authn::{Clock, RefusalReason, StoreError};
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, Change, Cut, CutReason, CutReport,
-    CutTarget, FolderMove, FolderRule, IntentId, LoadedView, NodeReport, PolicyStore, Unannounced,
-    ViewBasis,
+    CutTarget, FolderMove, FolderRule, IntentId, JournalledMove, LoadedView, NodeReport,
+    PolicyStore, Unannounced, ViewBasis,
 };
 use portcullis_model::{AccountId, AccountName, CredentialId, Protocol, VirtualPath};
 use tokio::time::Instant;
@@ -140,49 +140,96 @@ impl PolicyStore for Ports {
         .await
     }
 
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<i64, StoreError> {
+    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
         let slot = self.node.slot;
-        self.ask(|world| {
-            world.log(|| format!("gateway {slot} journals {} -> {:?}", what.from, what.to));
+        let journal = |world: &Arc<World>| {
             let mut shared = world.shared.lock().unwrap();
-            let row = shared.moves.last_key_value().map_or(1, |(row, _)| row + 1);
-            let (what, went) = (what.clone(), false);
-            shared.moves.insert(row, Row { slot, what, went });
-            row
-        })
-        .await
+            if shared.moves.values().any(|row| row.what.meets(what)) {
+                return Err(StoreError::new(
+                    "the journal",
+                    "a folder there is on its way",
+                ));
+            }
+            let row = world.newest_row.fetch_add(1, Ordering::SeqCst) + 1;
+            let what = what.clone();
+            shared.moves.insert(
+                row,
+                Row {
+                    slot,
+                    what: what.clone(),
+                    went: false,
+                },
+            );
+            drop(shared);
+            let change = Change {
+                closes: Some(JournalledMove { row, what }),
+                ..Change::default()
+            };
+            Ok(Unannounced::new(row, world.commit(change, |_| {})))
+        };
+        self.ask(journal).await?
     }
 
-    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<()>, StoreError> {
+    async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<bool>, StoreError> {
+        let slot = self.node.slot;
         self.ask(|world| {
-            let gone = world.shared.lock().unwrap().moves.remove(&row);
+            let gone = {
+                let mut shared = world.shared.lock().unwrap();
+                let mine = shared.moves.get(&row).is_some_and(|row| row.slot == slot);
+                mine.then(|| shared.moves.remove(&row)).flatten()
+            };
             let Some(gone) = gone else {
-                return Unannounced::new((), Change::default());
+                return Unannounced::new(false, Change::default());
             };
             world.log(|| format!("{} -> {:?} ends: {done}", gone.what.from, gone.what.to));
             if gone.went != done {
                 world.broken(|| format!("{:?}: went {}, said {done} (D1)", gone.what, gone.went));
             }
-            let change = if done {
-                let site = Change {
-                    site: true,
-                    ..Change::default()
-                };
-                world.commit(site, |site| site.follow(&gone.what))
-            } else {
-                Change::default()
+            let change = Change {
+                site: done,
+                opens: Some(row),
+                ..Change::default()
             };
-            Unannounced::new((), change)
+            let follow = |site: &mut Site| {
+                if done {
+                    site.follow(&gone.what);
+                }
+            };
+            Unannounced::new(true, world.commit(change, follow))
         })
         .await
     }
 
     async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
         let slot = self.node.slot;
+        self.ask(|world| world.moves_where(|row| row.slot == slot))
+            .await
+    }
+
+    async fn others_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+        let slot = self.node.slot;
+        self.ask(|world| world.moves_where(|row| row.slot != slot))
+            .await
+    }
+
+    async fn take_over_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
+        let slot = self.node.slot;
         self.ask(|world| {
-            let shared = world.shared.lock().unwrap();
-            let mine = shared.moves.iter().filter(|(_, row)| row.slot == slot);
-            mine.map(|(id, row)| (*id, row.what.clone())).collect()
+            let mut taken = Vec::new();
+            let mut shared = world.shared.lock().unwrap();
+            let rows = shared.rows.clone();
+            for (id, row) in &mut shared.moves {
+                let renewed = rows[row.slot].0;
+                if row.slot != slot && renewed.is_none_or(|at| at.elapsed() > 2 * LEASE) {
+                    row.slot = slot;
+                    taken.push((*id, row.what.clone()));
+                }
+            }
+            drop(shared);
+            if !taken.is_empty() {
+                world.log(|| format!("gateway {slot} takes over {taken:?}"));
+            }
+            taken
         })
         .await
     }

@@ -67,6 +67,8 @@ pub struct Shared {
 /// One schedule.
 pub struct World {
     pub random: Random,
+    /// Everybody wants the same few folders, and moves them.
+    pub crowded: bool,
     /// Nothing fails or takes time.
     pub calm: AtomicBool,
     pub begun: Instant,
@@ -75,6 +77,8 @@ pub struct World {
     pub tree: MemoryStorage,
     pub shared: Mutex<Shared>,
     pub nodes: Mutex<Vec<Arc<Node>>>,
+    /// Of the journal of moves.
+    pub newest_row: AtomicI64,
 }
 
 /// One gateway from its start to its end.
@@ -125,6 +129,7 @@ impl World {
         };
         Arc::new(World {
             random: Random::new(seed),
+            crowded: seed % 4 == 1,
             calm: AtomicBool::new(true),
             begun: Instant::now(),
             jumped: AtomicI64::new(0),
@@ -139,6 +144,7 @@ impl World {
                 broken: None,
             }),
             nodes: Mutex::default(),
+            newest_row: AtomicI64::new(0),
         })
     }
 
@@ -319,13 +325,20 @@ impl World {
         shut_since.map(|version| format!("{session:?} was shut out by {version} (C5)"))
     }
 
-    /// This gateway moved or removed on the disk what stands at a place; its rules are to follow.
-    pub fn is_between(&self, node: &Node, at: &VirtualPath) -> bool {
+    /// What stands at a place was moved or removed on the disk, and its rules are to follow.
+    pub fn is_between(&self, at: &VirtualPath) -> bool {
         let shared = self.shared.lock().unwrap();
         shared.moves.values().any(|row| {
             let places = std::iter::once(&row.what.from).chain(&row.what.to);
-            row.slot == node.slot && row.went && places.into_iter().any(|place| at.is_in(place))
+            row.went && places.into_iter().any(|place| at.is_in(place))
         })
+    }
+
+    /// Rows of the journal.
+    pub fn moves_where(&self, wanted: impl Fn(&Row) -> bool) -> Vec<(i64, FolderMove)> {
+        let shared = self.shared.lock().unwrap();
+        let rows = shared.moves.iter().filter(|(_, row)| wanted(row));
+        rows.map(|(id, row)| (*id, row.what.clone())).collect()
     }
 
     pub fn outcome(&self, id: IntentId) {
