@@ -6,7 +6,7 @@
 
 mod descriptors;
 mod gateway;
-mod hostkeys;
+pub mod hostkeys;
 mod moved;
 mod no_storage;
 mod offline;

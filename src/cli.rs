@@ -12,6 +12,7 @@ mod check_config;
 mod credentials;
 mod demo;
 mod group;
+mod host_key;
 mod invite;
 mod link;
 mod migrate;
@@ -129,6 +130,9 @@ enum Command {
     /// Blocks: folders at which all grants of someone stop
     #[command(subcommand, alias = "blocks")]
     Block(access::Block),
+    /// The host's own keys: list, import, retire
+    #[command(subcommand, alias = "host-keys")]
+    HostKey(host_key::Command),
     /// Authorities for SSH user certificates: add, list, revoke, remove
     #[command(subcommand)]
     SshCa(ssh_ca::Command),
@@ -265,6 +269,7 @@ impl Command {
             Command::Grant(command) => command.run(cli).await,
             Command::Fence(command) => command.run(cli).await,
             Command::Block(command) => command.run(cli).await,
+            Command::HostKey(command) => command.run(cli).await,
             Command::SshCa(command) => command.run(cli).await,
             Command::Provider(command) => command.run(cli).await,
             Command::Site(command) => command.run(cli).await,

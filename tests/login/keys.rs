@@ -1,7 +1,10 @@
 //! SSH keys: types, offers, removal (issue rows of Warpgate GHSA-3cjp-w4cp-m9c8, rule F6).
 
 use crate::clients::{paramiko, sftp};
-use crate::harness::{Demo, Login, Ssh};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::harness::{Demo, Login, Ssh, run, which};
 
 #[test]
 fn keys_of_every_supported_type() {
@@ -94,4 +97,68 @@ async fn a_removed_key_opens_nothing() {
     demo.cli(&["key", "remove", "kay", &fingerprint]).must();
     let mut ssh = Ssh::connect(&demo).await.unwrap();
     assert_eq!(ssh.try_key("kay", key).await, Login::Refused);
+}
+
+/// The keys that a server shows, as `ssh-keyscan` prints them: kind and key.
+fn scanned(demo: &Demo) -> Vec<String> {
+    let mut scan = Command::new(which("ssh-keyscan"));
+    scan.args(["-p", &demo.port().to_string(), demo.host()]);
+    let told = run(&mut scan, b"", Duration::from_secs(30)).must();
+    let mut keys: Vec<String> = told
+        .out
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(' ').map(|(_, key)| key.to_owned()))
+        .collect();
+    keys.sort();
+    keys
+}
+
+#[test]
+fn host_keys_are_imported_served_together_and_retired() {
+    let demo = Demo::serve("");
+    let old = scanned(&demo);
+    assert_eq!(old.len(), 1);
+    for (name, kind, words) in [
+        ("weak", &["-t", "rsa", "-b", "2048"], "fewer than 3072 bits"),
+        ("taken", &["-t", "ed25519", "-b", "256"], "--replace"),
+    ] {
+        let file = demo.new_key_of(name, kind).display().to_string();
+        let told = demo.cli(&["host-key", "import", &file]);
+        assert!(!told.ok() && told.err.contains(words), "{told:?}");
+    }
+    let locked = demo.new_key_of("locked", &["-t", "ecdsa"]);
+    let mut lock = Command::new(which("ssh-keygen"));
+    lock.args(["-p", "-q", "-N", "secret", "-f"]).arg(&locked);
+    run(&mut lock, b"", Duration::from_secs(20)).must();
+    let told = demo.cli(&["host-key", "import", &locked.display().to_string()]);
+    assert!(!told.ok() && told.err.contains("passphrase"), "{told:?}");
+
+    let new = demo.new_key_of("new", &["-t", "ecdsa"]);
+    demo.cli(&["host-key", "import", &new.display().to_string()])
+        .must();
+    let listed = demo.json(&["host-key", "list"]);
+    assert_eq!(listed["keys"][1]["kind"], "ecdsa");
+    assert_eq!(listed["keys"][1]["fingerprint"], *demo.fingerprint(&new));
+    demo.cli(&["reload"]).must();
+    let both = scanned(&demo);
+    assert_eq!(both.len(), 2, "old and new are served together");
+    assert!(both.contains(&old[0]));
+    let lines = demo
+        .cli(&["host-key", "list", "--known-hosts", "h.example"])
+        .must();
+    assert!(
+        lines.out.lines().all(|line| line.starts_with("h.example ")),
+        "{lines:?}"
+    );
+    for key in &both {
+        assert!(lines.out.contains(key.as_str()), "{key} in {lines:?}");
+    }
+
+    demo.cli(&["host-key", "retire", "ed25519"]).must();
+    demo.cli(&["reload"]).must();
+    let left = scanned(&demo);
+    assert!(left.len() == 1 && left[0].starts_with("ecdsa"), "{left:?}");
+    let told = demo.cli(&["host-key", "retire", "ecdsa"]);
+    assert!(!told.ok() && told.err.contains("only key"), "{told:?}");
 }

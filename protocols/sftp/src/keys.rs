@@ -77,6 +77,18 @@ impl HostKeys {
         }
     }
 
+    /// Whether one of them is an RSA key of fewer than 3,072 bits.
+    pub fn is_weak(&self) -> bool {
+        const LEAST_BYTES: usize = 3072 / 8;
+        self.keys.iter().any(|key| {
+            let rsa = key.public_key().key_data().rsa();
+            rsa.is_some_and(|rsa| {
+                let bytes = rsa.n().as_positive_bytes().unwrap_or_default();
+                bytes.len() < LEAST_BYTES
+            })
+        })
+    }
+
     /// Adds the keys of `other`.
     #[must_use]
     pub fn and(mut self, other: HostKeys) -> Self {
