@@ -14,7 +14,7 @@ mod orders;
 
 use std::path::{Path, PathBuf};
 
-use portcullis_authn::{SigningKey, SiteKey, TOTP_PURPOSE};
+use portcullis_authn::{PasswordRules, SigningKey, SiteKey, TOTP_PURPOSE};
 use portcullis_directory::Database;
 use portcullis_gate::Durability;
 use portcullis_storage_local::{LocalConfig, LocalStorage};
@@ -22,7 +22,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use crate::config::{Config, Fsync, Log, LogFormat, Problem};
+use crate::config::{Config, Fsync, Limits, Log, LogFormat, Problem};
 use crate::data::DataFolder;
 use crate::failure::{Context as _, Failure};
 
@@ -110,14 +110,20 @@ fn read_named(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).context(format_args!("cannot read {}", file.display()))
 }
 
-/// The shortest password that can be set, in characters.
+/// What a new password must be.
 ///
 /// # Errors
 /// As [`read_config`].
-pub fn least_password(folder: &DataFolder) -> Result<usize, Failure> {
-    Ok(crate::config::count(
-        read_config(folder, None)?.limits.min_password_chars,
-    ))
+pub fn password_rules(folder: &DataFolder) -> Result<PasswordRules, Failure> {
+    let limits = read_config(folder, None)?.limits;
+    Ok(rules_for_passwords(folder, &limits))
+}
+
+fn rules_for_passwords(folder: &DataFolder, limits: &Limits) -> PasswordRules {
+    PasswordRules {
+        min_chars: crate::config::count(limits.min_password_chars),
+        breached: crate::breached::list(folder),
+    }
 }
 
 /// Writes the commented settings, where there are none.

@@ -2,6 +2,7 @@
 
 mod backup;
 mod boot;
+mod breached;
 mod cli;
 mod config;
 mod control;

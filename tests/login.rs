@@ -8,6 +8,7 @@ pub mod factors;
 mod imported;
 mod invitations;
 mod keys;
+mod known;
 mod limits;
 mod lockout;
 mod methods;

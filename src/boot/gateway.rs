@@ -87,7 +87,7 @@ impl Gateway {
             .await
             .context("cannot join the other gateways")?;
         let authenticator = Authenticator::new(
-            authn_config(&config.limits),
+            authn_config(&folder, &config.limits),
             key,
             directory.clone(),
             gate.clone(),
@@ -258,12 +258,12 @@ fn warn_of_few_descriptors(limits: &Limits, descriptors: u64) {
     }
 }
 
-fn authn_config(limits: &Limits) -> AuthnConfig {
+fn authn_config(folder: &DataFolder, limits: &Limits) -> AuthnConfig {
     AuthnConfig {
         max_attempts: count32(limits.login_attempts),
         max_key_probes: count32(limits.key_probes),
         concurrent_hashes: count(limits.concurrent_hashes),
-        min_password_chars: count(limits.min_password_chars),
+        password_rules: super::rules_for_passwords(folder, limits),
         exempt_loopback: true,
         refusal_slot: Duration::from_millis(limits.refusal_milliseconds),
     }

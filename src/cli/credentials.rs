@@ -26,9 +26,10 @@ pub enum Password {
     Remove(Name),
 }
 
-const PASSWORD_HELP: &str = "With --hash-file, a hash that another system made is taken over: bcrypt \
-($2a$, $2b$, $2y$, cost 4 to 14) or sha512-crypt ($6$, at most 1,000,000 rounds). At the first login \
-with the right password argon2id takes its place; sessions go on.
+const PASSWORD_HELP: &str = "\
+With --hash-file, a hash that another system made is taken over: bcrypt ($2a$, $2b$, $2y$, cost 4 to
+14) or sha512-crypt ($6$, at most 1,000,000 rounds). At the first login with the right password
+argon2id takes its place; sessions go on.
 
 Examples:
   portcullis password set ana                      asks twice, unseen
@@ -125,9 +126,12 @@ impl PasswordSet {
                 (hash, format!("The password of {name} is taken over."))
             }
             None => {
-                let least = boot::least_password(&DataFolder::open(&cli.data(), false)?)?;
-                let password = Source::of_flag(self.stdin)
-                    .new_password(&format!("New password of {name}"), least)?;
+                let rules = boot::password_rules(&DataFolder::open(&cli.data(), false)?)?;
+                let password = Source::of_flag(self.stdin).new_password(
+                    &format!("New password of {name}"),
+                    &rules,
+                    name.shown(),
+                )?;
                 (
                     hash(password).await?,
                     format!("The password of {name} is set."),

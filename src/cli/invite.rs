@@ -54,13 +54,13 @@ impl Accept {
     async fn run(self, cli: &Context) -> Result<(), Failure> {
         let source = Source::of_flag(self.stdin);
         let folder = DataFolder::open(&cli.data(), false)?;
-        let least = boot::least_password(&folder)?;
+        let rules = boot::password_rules(&folder)?;
         let token_hash = {
             let token = source.secret("Invitation token")?;
             portcullis_authn::token_hash(token.expose())
         };
         let invited = whose(cli, token_hash.clone()).await?;
-        let password = source.new_password("New password", least)?;
+        let password = source.new_password("New password", &rules, &invited)?;
         let mut totp_sealed = None;
         let mut first_step = None;
         if !self.without_totp {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _, Write as _};
 
-use portcullis_authn::SecretText;
+use portcullis_authn::{PasswordRules, SecretText};
 
 use crate::failure::{Context as _, Failure};
 
@@ -44,9 +44,14 @@ impl Source {
     ///
     /// # Errors
     /// As [`secret`](Self::secret), the two differ, or the password will not do.
-    pub fn new_password(self, label: &str, min_chars: usize) -> Result<SecretText, Failure> {
+    pub fn new_password(
+        self,
+        label: &str,
+        rules: &PasswordRules,
+        user: &str,
+    ) -> Result<SecretText, Failure> {
         let password = self.secret(label)?;
-        self.settle_password(&password, min_chars)?;
+        self.settle_password(&password, rules, user)?;
         Ok(password)
     }
 
@@ -54,11 +59,16 @@ impl Source {
     ///
     /// # Errors
     /// The password will not do, or the two differ.
-    pub fn settle_password(self, password: &SecretText, min_chars: usize) -> Result<(), Failure> {
-        if let Some(problem) = portcullis_authn::password_problem(password, min_chars) {
-            let short = password.expose().chars().count() < min_chars;
+    pub fn settle_password(
+        self,
+        password: &SecretText,
+        rules: &PasswordRules,
+        user: &str,
+    ) -> Result<(), Failure> {
+        if let Some(problem) = rules.problem(password, user) {
+            let short = password.expose().chars().count() < rules.min_chars;
             let wanted = if short {
-                format!("; it takes {min_chars} characters")
+                format!("; it takes {} characters", rules.min_chars)
             } else {
                 String::new()
             };

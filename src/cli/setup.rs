@@ -1,7 +1,7 @@
 //! `setup`: makes the break-glass administrator (rule P2).
 
 use clap::Args;
-use portcullis_authn::SecretText;
+use portcullis_authn::{PasswordRules, SecretText};
 use portcullis_gate::admin::{AdminChange, AdminQuery};
 use portcullis_model::{AccountName, ProtocolSet, SiteRole};
 use serde::Deserialize;
@@ -59,9 +59,9 @@ impl Setup {
     /// Runs it.
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         let folder = DataFolder::open(&cli.data(), true)?;
-        let least = boot::least_password(&folder)?;
+        let rules = boot::password_rules(&folder)?;
         refuse_taken(cli, &self.name).await?;
-        let administrator = self.ask(cli, least)?;
+        let administrator = self.ask(cli, &rules)?;
         let Administrator {
             name,
             password,
@@ -82,7 +82,7 @@ impl Setup {
         Ok(())
     }
 
-    fn ask(self, cli: &Context, least: usize) -> Result<Administrator, Failure> {
+    fn ask(self, cli: &Context, rules: &PasswordRules) -> Result<Administrator, Failure> {
         let source = Source::of_flag(self.stdin);
         if source == Source::Prompt {
             eprintln!(
@@ -92,9 +92,9 @@ impl Setup {
         }
         let password = source.secret("Password")?;
         if source == Source::Stdin && password.expose().trim_start().starts_with('{') {
-            return scripted(cli, self.name, password.expose(), least);
+            return scripted(cli, self.name, password.expose(), rules);
         }
-        source.settle_password(&password, least)?;
+        source.settle_password(&password, rules, self.name.shown())?;
         let (totp, _) = enrol(cli, source, self.name.shown())?;
         Ok(Administrator {
             name: self.name,
@@ -170,13 +170,13 @@ fn scripted(
     cli: &Context,
     name: AccountName,
     first: &str,
-    least: usize,
+    rules: &PasswordRules,
 ) -> Result<Administrator, Failure> {
     let rest = super::read_input(std::path::Path::new("-"))?;
     let script: Script =
         serde_json::from_str(&format!("{first}\n{rest}")).context("standard input")?;
     let password = SecretText::new(script.password);
-    Source::Stdin.settle_password(&password, least)?;
+    Source::Stdin.settle_password(&password, rules, name.shown())?;
     let totp = match &script.totp_secret {
         Some(text) => base32(text)?,
         None => portcullis_authn::new_totp_secret(),

@@ -96,7 +96,7 @@ limits! {
     concurrent_hashes = 4, 1 ..= 64, "hashes",
         "password hashes computed at once; each takes 19 MiB and one core";
     /// The shortest new password.
-    min_password_chars = 10, 8 ..= 128, "characters", "the shortest password that can be set";
+    min_password_chars = 12, 8 ..= 128, "characters", "the shortest password that can be set";
     /// Session channels of one connection.
     channels = 10, 1 ..= 100, "channels", "SSH channels that one connection may have open";
     /// Open files and folders of one channel.

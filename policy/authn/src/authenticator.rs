@@ -12,8 +12,8 @@ use crate::codes::CodeLanes;
 use crate::passwords::Hasher;
 use crate::throttle::{Subject, Throttles};
 use crate::{
-    AttemptObserver, AuthnAttempt, Clock, LoginAccount, LoginEvents, LoginStore, SiteKey,
-    address_key,
+    AttemptObserver, AuthnAttempt, Clock, LoginAccount, LoginEvents, LoginStore, PasswordRules,
+    SiteKey, address_key,
 };
 
 /// Settings of logins; every one has a default, a unit and a bound in the configuration.
@@ -25,12 +25,13 @@ pub struct AuthnConfig {
     pub max_key_probes: u32,
     /// Hashes that may run at once; each takes about 19 MiB.
     pub concurrent_hashes: usize,
-    /// At least this many characters in a new password.
-    pub min_password_chars: usize,
+    /// What a new password must be.
+    pub password_rules: PasswordRules,
     /// Whether loopback is exempt from bans (rule B2).
     pub exempt_loopback: bool,
-    /// How long a refusal takes, at least (rule L2): longer than two hashes take on this host. Longer
-    /// where imported hashes are in use. Work that takes longer is padded to the next multiple.
+    /// How long a refusal takes, at least (rule L2): longer than two hashes take on this host, and
+    /// longer where imported hashes are in use. Work that takes longer is padded to the next
+    /// multiple.
     pub refusal_slot: Duration,
 }
 
@@ -40,7 +41,10 @@ impl Default for AuthnConfig {
             max_attempts: 6,
             max_key_probes: 20,
             concurrent_hashes: 4,
-            min_password_chars: 10,
+            password_rules: PasswordRules {
+                min_chars: 12,
+                breached: None,
+            },
             exempt_loopback: true,
             refusal_slot: Duration::from_millis(250),
         }

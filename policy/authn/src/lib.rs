@@ -19,6 +19,7 @@ mod events;
 mod factors;
 mod imported;
 mod keys;
+mod password_rules;
 mod passwords;
 mod proof;
 mod recovery;
@@ -40,7 +41,8 @@ pub use clock::{Clock, SystemClock};
 pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
 pub use events::{FactorKind, LoginEvent, LoginEvents};
 pub use imported::{ImportError, ImportedHash, import_check_time};
-pub use passwords::{hash_password, password_problem};
+pub use password_rules::{BreachedPasswords, PasswordRules};
+pub use passwords::hash_password;
 pub use proof::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, RecoverySpend,
     SecondFactor, TicketOpening,

@@ -14,7 +14,7 @@ use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use crate::totp::CODE_DIGITS;
-use crate::{ImportedHash, SecretText, StoreError};
+use crate::{ImportedHash, PasswordRules, SecretText, StoreError};
 
 /// 19 MiB, two passes, one lane: the least that OWASP recommends for argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -77,8 +77,8 @@ pub fn hash_password(password: &SecretText) -> Result<SecretText, StoreError> {
     Ok(SecretText::new(hash.to_string()))
 }
 
-/// Why a new password will not do, if it will not.
-pub fn password_problem(password: &SecretText, min_chars: usize) -> Option<&'static str> {
+/// Why a new password will not do, whoever sets it, if it will not.
+pub(crate) fn password_problem(password: &SecretText, min_chars: usize) -> Option<&'static str> {
     let text = prepared(password.expose());
     if text.chars().count() < min_chars {
         return Some("the password is too short");
@@ -170,6 +170,20 @@ impl Hasher {
         };
         let judged = self.run(work).await?;
         Ok(if real { judged } else { Judged::default() })
+    }
+
+    /// Asks the rules about a new password; gives it back.
+    pub(crate) async fn ask(
+        &self,
+        rules: PasswordRules,
+        password: SecretText,
+        user: String,
+    ) -> Result<(SecretText, Option<&'static str>), StoreError> {
+        self.run(move || {
+            let problem = rules.problem(&password, &user);
+            (password, problem)
+        })
+        .await
     }
 
     /// Hashes a new password.

@@ -11,8 +11,8 @@ use crate::codes::{digits_of, unix_seconds};
 use crate::factors::{self, Due, Presented};
 use crate::{
     Enrolment, FactorKind, FirstFactor, LoginAccount, Need, RefusalReason, SecondFactor,
-    SecretText, StoreError, TOTP_PURPOSE, new_totp_secret, password_problem, same_bytes,
-    token_hash, totp_base32, totp_step, totp_uri,
+    SecretText, StoreError, TOTP_PURPOSE, new_totp_secret, same_bytes, token_hash, totp_base32,
+    totp_step, totp_uri,
 };
 
 /// New passwords that may be tried for one token on one connection.
@@ -81,8 +81,10 @@ impl AuthnAttempt {
         let Stage::NewPassword(mut redeeming) = std::mem::take(&mut self.stage) else {
             return Ok(Step::Refused(RefusalReason::OutOfOrder));
         };
-        let min = self.authn.config.min_password_chars;
-        if let Some(problem) = password_problem(&password, min) {
+        let rules = self.authn.config.password_rules.clone();
+        let asked = self.authn.hasher.ask(rules, password, self.user.clone());
+        let (password, problem) = asked.await?;
+        if let Some(problem) = problem {
             redeeming.tries += 1;
             if redeeming.tries >= MAX_PASSWORDS {
                 return Ok(Step::Refused(RefusalReason::TooManyAttempts));

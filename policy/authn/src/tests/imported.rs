@@ -9,8 +9,8 @@ const SHA512: &str = "$6$rounds=1000$saltstring$oAIkW2wT6q/.Re1iIA5Ip/ywtE0UC11F
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuuqREtd3VJD2QVZbuFskFSLk6eRIrQoOS";
 const BCRYPT_Y: &str = "$2y$05$abcdefghijklmnopqrstuuD3mHdCr44zlIZ.VZCaYRpfQhXMYnEo.";
 /// The example of the specification of sha512-crypt, of `Hello world!`.
-const EXAMPLE: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLi\
-                       BFdcbYEdFCoEOfaS35inz1";
+const EXAMPLE: &str = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OT\
+                       LiBFdcbYEdFCoEOfaS35inz1";
 
 fn with_hash(world: &World, hash: &str) {
     world.add(1, "employee", false);

@@ -281,3 +281,46 @@ async fn nothing_secret_is_printed() {
     assert!(!format!("{proof:?}").contains("$argon2id"));
     assert!(!format!("{:?}", world.key).contains('7'));
 }
+
+/// Every password is known.
+#[derive(Debug)]
+struct AllKnown;
+
+impl BreachedPasswords for AllKnown {
+    fn holds(&self, _: &[u8; 20]) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+}
+
+// rule F7: the rules for passwords are asked at an invitation too
+#[tokio::test(start_paused = true)]
+async fn a_known_password_or_the_name_is_asked_again() {
+    let mut config = AuthnConfig {
+        refusal_slot: SLOT,
+        ..AuthnConfig::default()
+    };
+    let begin = async |world: &World, user: &str, text: &str| {
+        world.add(1, user, false);
+        let given = invite(world, user);
+        let mut attempt = world.attempt();
+        needs(attempt.submit(user, token(&given)).await);
+        needs(attempt.submit(user, new_password(text)).await)
+    };
+    let refused = |need: Need, says: &str| {
+        let Need::NewPassword {
+            problem: Some(problem),
+        } = need
+        else {
+            panic!("{need:?}")
+        };
+        assert!(problem.contains(says), "{problem}");
+    };
+    let world = World::with(config.clone());
+    refused(
+        begin(&world, "newcomer-of-may", "Newcomer-of-May").await,
+        "user name",
+    );
+    config.password_rules.breached = Some(Arc::new(AllKnown));
+    let world = World::with(config);
+    refused(begin(&world, "newcomer", NEW).await, "attackers know");
+}

@@ -1,6 +1,6 @@
 //! Sealing, keyed hashes, tokens, codes and password rules against known values.
 
-use crate::passwords::{Judged, dummy_is_current, is_outdated};
+use crate::passwords::{Judged, dummy_is_current, is_outdated, password_problem};
 use crate::tests::*;
 
 #[test]
