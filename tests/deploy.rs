@@ -1,6 +1,7 @@
 //! What stands under `deploy/`, run or checked: the unit, the image, the Debian package, the
 //! sample for HAProxy.
 
+mod certificates;
 mod confined;
 mod container;
 mod haproxy;
