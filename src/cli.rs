@@ -9,6 +9,7 @@ mod app_password;
 mod audit;
 mod backup;
 mod check_config;
+mod client_certificate;
 mod credentials;
 mod demo;
 mod group;
@@ -133,6 +134,9 @@ enum Command {
     /// The host's own keys: list, import, retire
     #[command(subcommand, alias = "host-keys")]
     HostKey(host_key::Command),
+    /// TLS client certificates: add, list, remove
+    #[command(subcommand)]
+    ClientCertificate(client_certificate::Command),
     /// Authorities for SSH user certificates: add, list, revoke, remove
     #[command(subcommand)]
     SshCa(ssh_ca::Command),
@@ -270,6 +274,7 @@ impl Command {
             Command::Fence(command) => command.run(cli).await,
             Command::Block(command) => command.run(cli).await,
             Command::HostKey(command) => command.run(cli).await,
+            Command::ClientCertificate(command) => command.run(cli).await,
             Command::SshCa(command) => command.run(cli).await,
             Command::Provider(command) => command.run(cli).await,
             Command::Site(command) => command.run(cli).await,

@@ -47,6 +47,8 @@ pub enum SecondFactor {
     Code,
     /// A recovery code (rule L5).
     RecoveryCode,
+    /// A TLS client certificate, beside a password or key (rule F8).
+    ClientCertificate,
     /// A factor ticket of an earlier login (rule F4).
     Ticket,
     /// The credential counts as vouched for by the identity provider (rule F2).

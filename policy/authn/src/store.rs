@@ -8,7 +8,7 @@ use portcullis_model::{AccountId, AccountName, CredentialId};
 use crate::certificates::{SshAuthority, SshCertificate};
 use crate::{
     ProvenCredential, PublicKey, RefusalReason, SecretText, SiteAppPasswords, StoredAppPassword,
-    StoredRecovery,
+    StoredClientCertificate, StoredRecovery,
 };
 
 /// Hears which account a login is about, so that a cut of the account can end it half-done.
@@ -160,6 +160,8 @@ pub struct LoginAccount {
     pub password: Option<StoredPassword>,
     /// Its keys.
     pub keys: Vec<StoredKey>,
+    /// Its TLS client certificates.
+    pub client_certificates: Vec<StoredClientCertificate>,
     /// What a certificate must name as principal to open it; its own name where there is none.
     pub principals: Vec<String>,
     /// Its one-time-code secret.

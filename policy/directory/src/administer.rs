@@ -8,6 +8,7 @@
 mod access;
 mod app_passwords;
 mod authorities;
+mod client_certificates;
 mod credentials;
 mod groups;
 mod limits;
@@ -218,6 +219,11 @@ impl Making<'_> {
             C::FenceRemove { folder } => self.fence_remove(&folder).await,
             C::BlockAdd { folder, subject } => self.block_add(&folder, &subject).await,
             C::BlockRemove { id } => self.block_remove(id).await,
+            C::ClientCertificateAdd { name, pem } => self.client_certificate_add(&name, &pem).await,
+            C::ClientCertificateRemove {
+                name,
+                fingerprint: key,
+            } => self.client_certificate_remove(&name, &key).await,
             change @ (C::SshCaAdd { .. } | C::SshCaRemove { .. } | C::SshCaRevoke { .. }) => {
                 self.authority_change(change).await
             }
@@ -310,6 +316,8 @@ fn action(change: &AdminChange) -> &'static str {
         C::FenceRemove { .. } => "fence.remove",
         C::BlockAdd { .. } => "block.add",
         C::BlockRemove { .. } => "block.remove",
+        C::ClientCertificateAdd { .. } => "client_certificate.add",
+        C::ClientCertificateRemove { .. } => "client_certificate.remove",
         C::SshCaAdd { .. } => "ssh_ca.add",
         C::SshCaRemove { .. } => "ssh_ca.remove",
         C::SshCaRevoke { .. } => "ssh_ca.revoke",

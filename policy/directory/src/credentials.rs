@@ -31,6 +31,7 @@ pub(crate) enum Kind {
     AppPassword,
     Recovery,
     Certificate,
+    ClientCertificate,
 }
 
 impl Kind {
@@ -42,6 +43,7 @@ impl Kind {
             Kind::AppPassword => "app_password",
             Kind::Recovery => "recovery",
             Kind::Certificate => "certificate",
+            Kind::ClientCertificate => "client_certificate",
         }
     }
 }

@@ -21,6 +21,7 @@ mod authorities;
 mod blocks;
 mod chain;
 mod checkpoints;
+mod client_certificates;
 mod config;
 mod credentials;
 mod db;

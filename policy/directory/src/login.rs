@@ -12,8 +12,8 @@ use portcullis_model::{AccountId, CredentialId, SiteRole};
 
 use crate::open::Directory;
 use crate::times::{from_millis, millis};
-use crate::{accounts, app_passwords, authorities, credentials, openssh, recovery, site};
-use crate::{throttles, tickets};
+use crate::{accounts, app_passwords, authorities, client_certificates, credentials, openssh};
+use crate::{recovery, site, throttles, tickets};
 
 #[async_trait]
 impl LoginStore for Directory {
@@ -52,6 +52,7 @@ impl LoginStore for Directory {
             last_idp_sign_in: account.last_idp_sign_in.map(from_millis),
             password: credentials::password(&mut snapshot, account.id).await?,
             keys: credentials::keys(&mut snapshot, account.id).await?,
+            client_certificates: client_certificates::for_login(&mut snapshot, account.id).await?,
             principals: account.principals,
             totp: credentials::totp(&mut snapshot, account.id).await?,
             invitation: invitation.filter(|invitation| invitation.expires > now),

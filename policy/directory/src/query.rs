@@ -17,8 +17,10 @@ use crate::error::During;
 use crate::open::Directory;
 use crate::subjects::{self, Named, no_group, no_user, unknown};
 use crate::times::{from_millis, millis};
-use crate::{app_passwords, audit, authorities, blocks, credentials, fences, findings, grants};
-use crate::{groups, idle, origins, recovery, report, site, throttles, views};
+use crate::{app_passwords, audit, authorities, blocks, client_certificates, credentials};
+use crate::{
+    fences, findings, grants, groups, idle, origins, recovery, report, site, throttles, views,
+};
 
 /// The most entries of one list.
 const MOST: i64 = 10_000;
@@ -277,6 +279,7 @@ async fn user(
         }),
         "totp": credentials::totp(connection, account.id).await?.is_some(),
         "keys": keys,
+        "client_certificates": client_certificates::shown(connection, account.id).await?,
         "recovery_codes": recovery.map(|left| left.hashes.len()),
         "app_passwords": app_passwords,
         "invitation": invitation.map(|invitation| rfc3339(invitation.expires)),

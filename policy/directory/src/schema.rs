@@ -11,7 +11,7 @@ use crate::db::{Connection, Either};
 use crate::error::During;
 
 /// The newest schema that this program knows.
-pub(crate) const KNOWN: i64 = 11;
+pub(crate) const KNOWN: i64 = 12;
 
 /// One step of the schema: its number, its name, and its text for each database, both ways.
 struct Step {
@@ -48,6 +48,7 @@ const STEPS: &[Step] = &[
     step!(9, "exceptions", "0009_exceptions"),
     step!(10, "ssh certificates", "0010_ssh_certificates"),
     step!(11, "imported hashes", "0011_imported"),
+    step!(12, "client certificates", "0012_client_certificates"),
 ];
 
 /// Every migration, both ways.

@@ -308,6 +308,20 @@ pub enum AdminChange {
         /// Its id.
         id: i64,
     },
+    /// Adds a TLS client certificate.
+    ClientCertificateAdd {
+        /// Whose.
+        name: AccountName,
+        /// The certificate in PEM.
+        pem: String,
+    },
+    /// Removes a TLS client certificate; ends what rests on it.
+    ClientCertificateRemove {
+        /// Whose.
+        name: AccountName,
+        /// SHA-256 of the certificate, in hexadecimal digits.
+        fingerprint: String,
+    },
     /// Trusts an authority for SSH user certificates.
     SshCaAdd {
         /// Its name on this site.

@@ -57,6 +57,9 @@ impl AuthnAttempt {
                 self.accept(Grounds::new(account, proven, SecondFactor::Vouched))
                     .await
             }
+            Due::Factor if self.shown_by(account).is_some() => {
+                self.accept_shown(account, proven).await
+            }
             Due::Factor if account.totp.is_none() => {
                 Ok(Step::Refused(RefusalReason::NoSecondFactor))
             }

@@ -22,8 +22,9 @@ use portcullis_model::{AccountId, AccountName};
 
 use crate::throttle::{Entry, Subject, counts};
 use crate::{
-    AttemptContext, AuthenticatedPrincipal, Authenticator, Credential, FactorKind, LoginAccount,
-    LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason, SiteLogin, StoreError, keys,
+    AttemptContext, AuthenticatedPrincipal, Authenticator, ClientCertificate, Credential,
+    FactorKind, LoginAccount, LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason,
+    SiteLogin, StoreError, keys,
 };
 use invitation::{Enrolling, Redeeming};
 use proven::Proven;
@@ -64,6 +65,8 @@ pub struct AuthnAttempt {
     failures: u32,
     probes: u32,
     told_security_key: bool,
+    /// What the client has shown in the handshake of its connection.
+    shown: Option<ClientCertificate>,
     /// When the last submission began, for the padding of a refusal by the gate.
     started: Instant,
 }
@@ -121,6 +124,7 @@ impl AuthnAttempt {
             failures: 0,
             probes: 0,
             told_security_key: false,
+            shown: None,
             started: Instant::now(),
         }
     }
@@ -155,6 +159,13 @@ impl AuthnAttempt {
             None if certified => KeyProbe::Acceptable,
             None => KeyProbe::Unknown,
         }
+    }
+
+    /// Tells of the certificate that the client has shown in the handshake of its connection. By
+    /// itself it opens nothing: beside a right password or key of the account whose it is, it is a
+    /// second factor (rule F8).
+    pub fn present(&mut self, shown: ClientCertificate) {
+        self.shown = Some(shown);
     }
 
     /// Begins a login of `user` that has no credential yet, so that a cut of the account finds it

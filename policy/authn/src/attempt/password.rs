@@ -112,6 +112,9 @@ impl AuthnAttempt {
         }
         if judged.whole {
             let proven = proven_password(account, stored, presented.expose());
+            if self.shown_by(account).is_some() {
+                return self.accept_shown(account, proven).await;
+            }
             if let Some(totp) = self.live_ticket(site, account, stored.credential).await? {
                 let mut grounds = Grounds::new(account, proven, SecondFactor::Ticket);
                 grounds.factor = Some(totp);

@@ -11,7 +11,8 @@ use crate::attempt::{AuthnAttempt, Step, StepResult};
 use crate::codes::code_hash;
 use crate::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, LoginAccount, ProvenCredential,
-    RecoverySpend, RefusalReason, SecondFactor, SecretText, SiteLogin, TicketOpening, address_key,
+    RecoverySpend, RefusalReason, SecondFactor, SecretText, SiteLogin, StoredClientCertificate,
+    TicketOpening, address_key, client_certificates,
 };
 
 /// Life of the tickets of SFTP and FTP (rule F4).
@@ -148,6 +149,34 @@ impl AuthnAttempt {
             authority: proven.authority,
             note: proven.note,
         })))
+    }
+
+    /// The account's client certificate that came with the connection.
+    pub(super) fn shown_by<'a>(
+        &self,
+        account: &'a LoginAccount,
+    ) -> Option<&'a StoredClientCertificate> {
+        let now = self.authn.clock.now();
+        client_certificates::of_account(account, self.shown.as_ref(), now)
+    }
+
+    /// Accepts a first factor with the client certificate as second (rule F8). It opens no ticket,
+    /// and what rests on it ends with the first of both.
+    pub(super) async fn accept_shown(
+        &mut self,
+        account: &LoginAccount,
+        mut proven: Proven,
+    ) -> StepResult {
+        let Some(shown) = self.shown_by(account) else {
+            return Ok(Step::Refused(RefusalReason::NoSecondFactor));
+        };
+        let ends = proven
+            .ends
+            .map_or(shown.expires, |ends| ends.min(shown.expires));
+        proven.ends = Some(ends);
+        let mut grounds = Grounds::new(account, proven, SecondFactor::ClientCertificate);
+        grounds.factor = Some(shown.credential);
+        self.accept(grounds).await
     }
 
     /// Stores a stronger hash of the same password. Its failure is no reason to refuse.

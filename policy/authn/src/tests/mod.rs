@@ -10,6 +10,7 @@
 
 mod app_passwords;
 mod certificates;
+mod client_certificates;
 mod codes;
 mod imported;
 mod invitations;
@@ -202,6 +203,7 @@ impl World {
             }),
             keys: Vec::new(),
             principals: Vec::new(),
+            client_certificates: Vec::new(),
             totp: totp.then(|| StoredTotp {
                 credential: credential(id * 10 + 1),
                 sealed: self.key.seal(TOTP_PURPOSE, &SECRET),

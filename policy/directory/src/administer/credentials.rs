@@ -216,7 +216,7 @@ impl Making<'_> {
     }
 
     /// Rules C5 and F4: what rested on the old credential ends, and so do tickets.
-    async fn credential_changed(
+    pub(super) async fn credential_changed(
         &mut self,
         account: &Account,
         old: Option<CredentialId>,

@@ -13,6 +13,7 @@ mod admission;
 mod app_passwords;
 mod audit;
 mod authorities;
+mod client_certificates;
 mod crash;
 mod credentials;
 mod database;

@@ -4,8 +4,8 @@ use super::database::anywhere;
 use super::*;
 use crate::db::{self, Sql};
 use crate::{
-    accounts, app_passwords, audit, authorities, blocks, credentials, fences, findings, folders,
-    grants, groups, recovery, report, throttles, tickets,
+    accounts, app_passwords, audit, authorities, blocks, client_certificates, credentials, fences,
+    findings, folders, grants, groups, recovery, report, throttles, tickets,
 };
 
 /// The steps of a statement's plan, none of whose tables is taken for small.
@@ -64,7 +64,7 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
     // rule C3, and the promise of `AccessView`
     let site = Site::new().await;
-    let hot: [Sql; 31] = [
+    let hot: [Sql; 32] = [
         accounts::BY_ID.into(),
         accounts::BY_NAME.into(),
         accounts::PAGE.into(),
@@ -77,6 +77,7 @@ async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
         report::CANDIDATES,
         findings::EXPIRING.into(),
         authorities::BY_KEY.into(),
+        client_certificates::OF_ACCOUNT.into(),
         authorities::REVOKED.into(),
         authorities::IN_USE.into(),
         credentials::PASSWORD.into(),

@@ -1,0 +1,2 @@
+DROP TABLE client_certificates;
+DELETE FROM credentials WHERE kind = 'client_certificate';
