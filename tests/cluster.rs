@@ -280,7 +280,7 @@ async fn a_database_that_restarts_in_the_middle_of_a_cut_loses_none() {
     }
 }
 
-// rule D1: killed between the disk's step and the directory's, with the directory in the test's hand.
+// rule D1: killed between the disk's step and the directory's, which a lock on it holds back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_a_killed_gateway_left_on_its_way_is_closed_and_settled_by_the_other() {
     let Cluster {
