@@ -144,8 +144,8 @@ pub(crate) async fn select(
     rows.into_iter().map(read_move).collect()
 }
 
-/// Makes the moves of nodes that have not been heard of for two leases this node's own: no such node
-/// touches the disk any more, because it does so within one lease of its last word.
+/// Makes the moves of nodes that have not been heard of for two leases this node's own: none of
+/// those touches the disk any more, because it does so within one lease of its last word.
 pub(crate) async fn take_over(tx: &mut Tx) -> Result<Vec<(i64, FolderMove)>, StoreError> {
     let gone = nodes::silent_for(&mut tx.connection, 2 * nodes::LEASE).await?;
     let mut taken = Vec::new();
