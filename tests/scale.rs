@@ -5,6 +5,7 @@
 //! server of `PORTCULLIS_TEST_POSTGRES`. It judges answers, never time: what it took is printed.
 
 mod generator;
+mod idle;
 mod logins;
 
 use std::time::{Duration, Instant};
