@@ -44,6 +44,8 @@ async fn idle_sessions_and_transfers_do_not_let_memory_grow() {
     let seconds = setting("IDLE_SECONDS", 5) as u64;
     let demo = Demo::serve("unauthenticated_per_address = 5000\nstarts_per_second = 5000\n");
     let (olga, folder) = demo.add_worker("olga");
+    demo.cli(&["user", "set", "olga", "--max-sessions", "5000"])
+        .must();
     let length = 64 << 20;
     let file = std::fs::File::create(demo.on_disk(&format!("{folder}/f"))).unwrap();
     file.set_len(length).unwrap();
