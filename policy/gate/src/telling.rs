@@ -6,7 +6,7 @@
 //! it, the sweep, or another gateway's word.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ use crate::{AuditEvent, AuditKind, AuditOutcome, CutReport, EndReason, NodeRepor
 
 /// Whether a lease that ended was renewed is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
+/// An outbox that could not be read so often in a row is given up: a lease outlives two readings
+/// that failed by chance.
+const GIVEN_UP: u32 = 3;
 /// Commits behind the sweep whose reports are kept, for whoever made one and comes late.
 const KEPT: i64 = 1_000;
 
@@ -30,6 +33,8 @@ pub(crate) struct Told {
     commits: Mutex<BTreeMap<i64, Arc<OnceCell<CutReport>>>>,
     /// The outbox was read through this commit.
     through: AtomicI64,
+    /// How often in a row it could not be read.
+    unread: AtomicU32,
 }
 
 impl Default for Told {
@@ -38,6 +43,7 @@ impl Default for Told {
         Told {
             commits: Mutex::default(),
             through: AtomicI64::new(i64::MAX),
+            unread: AtomicU32::new(0),
         }
     }
 }
@@ -263,7 +269,10 @@ impl Ports {
             let began = Instant::now();
             let swept = self.told.through();
             match self.policy.changes_since(swept).await {
-                Ok(changes) if changes.is_empty() => return self.renew(began, swept).await,
+                Ok(changes) if changes.is_empty() => {
+                    self.told.unread.store(0, Ordering::SeqCst);
+                    return self.renew(began, swept).await;
+                }
                 Ok(changes) => {
                     for change in changes {
                         let report = self.apply(&change, Instant::now()).await;
@@ -272,8 +281,12 @@ impl Ports {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the outbox cannot be read");
-                    return self.decide_everything_anew(began).await;
+                    let unread = self.told.unread.fetch_add(1, Ordering::SeqCst) + 1;
+                    tracing::error!(%error, unread, "the outbox cannot be read");
+                    if unread >= GIVEN_UP {
+                        self.begin_anew(began).await;
+                    }
+                    return;
                 }
             }
         }
@@ -312,10 +325,10 @@ impl Ports {
         }
     }
 
-    /// What was missed is not known: every session takes a new view, and those that a new view
-    /// does not admit end. Goes on from the newest commit. Where the directory does not answer at
-    /// all, a lease ends the sessions, if there is one.
-    async fn decide_everything_anew(&self, began: Instant) {
+    /// What was missed is not known, and may have been the end of a session's own credential, which
+    /// no view tells: every session ends. Goes on from the newest commit. Where the directory does
+    /// not answer at all, a lease ends the sessions too, if there is one.
+    async fn begin_anew(&self, began: Instant) {
         let before = self.policy.others_folder_moves().await;
         let newest = self.policy.newest_version().await;
         let after = self.policy.others_folder_moves().await;
@@ -324,14 +337,12 @@ impl Ports {
             _ if self.policy.lease().is_some() => return,
             _ => {}
         }
-        let change = Change {
-            site: true,
-            ..Change::default()
-        };
         self.applied.fetch_add(1, Ordering::SeqCst);
-        let touched = self.registry.mark(&change);
-        self.decide_entries(&touched).await;
+        for entry in self.registry.all() {
+            entry.end(EndReason::Unvouched);
+        }
         if let Ok(newest) = newest {
+            self.told.unread.store(0, Ordering::SeqCst);
             self.told.pass(newest);
             self.renew(began, self.told.through()).await;
         }

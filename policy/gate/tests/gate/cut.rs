@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use portcullis_authn::RefusalReason;
 use portcullis_gate::admin::{AdminChange, UserLimits};
-use portcullis_gate::{Change, Cut, CutReason, CutTarget, EndReason, FsError};
-use portcullis_model::{AccessLevel, Protocol, ProtocolSet};
+use portcullis_gate::{Change, Cut, CutReason, CutTarget, EndReason, FsError, Session};
+use portcullis_model::{AccessLevel, CredentialId, Protocol, ProtocolSet};
 
 use crate::support::{ANA, BO, READ, Site, WRITE, Wire, get, path, put};
 
@@ -208,6 +208,47 @@ async fn the_sweep_applies_what_nobody_announced() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(again.is_live(), "the sweep applied the same change twice");
     runner.abort();
+}
+
+/// A key of somebody was removed and nobody was told, while the outbox fails so many times.
+async fn unread(times: usize) -> (Site, [Session; 2]) {
+    let site = Site::new(&[]);
+    site.gate.recover().await.unwrap();
+    tokio::spawn(site.gate.clone().run());
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let sessions = [site.login(ANA).await, site.login(BO).await];
+    site.policy.unreadable.store(times, Ordering::SeqCst);
+    let cuts = vec![Cut {
+        target: CutTarget::Credential(CredentialId(ANA.0 + 6)),
+        reason: CutReason::CredentialChanged,
+    }];
+    let version = site.policy.next_version();
+    site.policy.outbox.lock().unwrap().push(Change {
+        version,
+        cuts,
+        ..Change::default()
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    (site, sessions)
+}
+
+// rules C4, C5: no view tells that a session's own credential is gone.
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_fails_for_a_moment_loses_no_cut() {
+    let (_site, [ana, bo]) = unread(2).await;
+    assert!(!ana.is_live());
+    assert!(bo.is_live());
+}
+
+// rules C4, C5: what was missed is not known then.
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_goes_on_failing_ends_everything() {
+    let (site, [ana, bo]) = unread(3).await;
+    assert!(!ana.is_live());
+    assert!(!bo.is_live());
+    let again = site.login(BO).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(again.is_live(), "it goes on from the newest commit");
 }
 
 // rule C4: a caller that gives up does not take the announcement with it.

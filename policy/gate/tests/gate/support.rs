@@ -64,6 +64,8 @@ pub struct Policy {
     pub beginning: tokio::sync::Mutex<()>,
     /// Ending a move fails, or waits.
     pub failing: AtomicBool,
+    /// So many readings of the outbox fail.
+    pub unreadable: AtomicUsize,
     pub ending: tokio::sync::Mutex<()>,
     pub loads: AtomicUsize,
     pub outbox: Mutex<Vec<Change>>,
@@ -204,6 +206,14 @@ impl PolicyStore for Policy {
     }
 
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError> {
+        let unreadable = &self.unreadable;
+        let take = |left: usize| left.checked_sub(1);
+        if unreadable
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_ok()
+        {
+            return Err(StoreError::new("reading the outbox", "told to fail"));
+        }
         let outbox = self.outbox.lock().unwrap();
         Ok(outbox
             .iter()
