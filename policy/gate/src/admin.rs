@@ -533,7 +533,8 @@ pub enum AdminError {
     /// The directory failed.
     #[error("the directory failed; the log says why")]
     Store(#[from] StoreError),
-    /// It did not answer in time. What the change was to end is ended.
+    /// It did not answer in time. Sessions that a disable, a delete or an end names are ended at
+    /// this gateway; any other change has ended nothing yet.
     #[error("the directory has not answered for {0} seconds; the change may still be carried out")]
     Late(u64),
 }

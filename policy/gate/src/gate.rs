@@ -225,7 +225,8 @@ impl Gate {
 
     /// Carries out an administrative change and announces it, in a task of its own that no caller's
     /// cancellation can drop (rule C4). Returns when the sockets of ended sessions are closed, or
-    /// after 30 seconds: what the change was to end is ended then all the same.
+    /// after 30 seconds: a disable, a delete and an end have ended this gateway's sessions then all
+    /// the same.
     ///
     /// # Errors
     /// See [`AdminError`]; nothing was changed then, or, after 30 seconds, nothing yet.

@@ -127,12 +127,7 @@ impl Ports {
             }
             Err(error) => {
                 tracing::error!(%error, version, "the other gateways were not heard");
-                report.nodes = vec![NodeReport {
-                    node: "any other gateway".to_owned(),
-                    answered: false,
-                    sessions_ended: 0,
-                    sessions_not_ended: 0,
-                }];
+                report.nodes = vec![unheard()];
             }
         }
         (value, report)
@@ -166,9 +161,11 @@ impl Ports {
         };
         let begun = Instant::now();
         let ended = self.registry.cut(target, reason);
+        let everywhere = !matches!(target, CutTarget::Session(_)) && self.policy.lease().is_some();
         let report = CutReport {
             sessions_ended: ended.count,
             slowest_ms: begun.elapsed().as_secs_f64() * 1000.0,
+            nodes: everywhere.then(unheard).into_iter().collect(),
             ..CutReport::default()
         };
         tracing::error!(
@@ -346,6 +343,16 @@ impl Ports {
             self.told.pass(newest);
             self.renew(began, self.told.through()).await;
         }
+    }
+}
+
+/// What a report says of the other gateways where nobody could ask for them (rule C7).
+fn unheard() -> NodeReport {
+    NodeReport {
+        node: "any other gateway".to_owned(),
+        answered: false,
+        sessions_ended: 0,
+        sessions_not_ended: 0,
     }
 }
 

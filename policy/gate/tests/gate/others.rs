@@ -73,6 +73,21 @@ async fn a_directory_that_hangs_is_not_waited_for_without_end() {
     assert!(!again.is_live(), "it was carried out at last, and told");
 }
 
+// rules C7, M5: sessions that were ended here only are not said to have been ended everywhere.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_was_not_stored_names_the_others() {
+    let site = among(Some(Vec::new()));
+    let ana = site.login(ANA).await;
+    let _hangs = site.policy.administering.lock().await;
+    let name = "account1".parse().unwrap();
+    let by = Actor::CommandLine { uid: 0 };
+    let change = AdminChange::SessionsEndOf { name };
+    let (outcome, report) = site.gate.administer(by, change).await.unwrap();
+    assert!(!ana.is_live());
+    assert_eq!(outcome["stored"], false);
+    assert!(report.nodes.iter().any(|node| !node.answered), "{report:?}");
+}
+
 // rule C7: a gateway that cannot say that it lives is waited for by nobody.
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_can_read_but_not_write_ends_what_it_has() {
