@@ -305,7 +305,9 @@ pub(crate) async fn redeem(
     if let Some(sealed) = &enrolment.totp_sealed {
         let step = enrolment.first_step.unwrap_or(0);
         let old = credentials::set_totp(tx, account, version, sealed, step).await?;
-        touched = touched.cut_credential(old);
+        // Recovery codes go with the secret for which they stood in.
+        let codes = recovery::remove(&mut tx.connection, account).await?;
+        touched = touched.cut_credential(old).cut_credential(codes);
     }
     tickets::delete_of_account(&mut tx.connection, account).await?;
     Ok(Some(touched))

@@ -108,15 +108,17 @@ async fn used(
 ) -> Result<(), StoreError> {
     db::query(
         "UPDATE accounts SET \
-           last_login = CASE WHEN $3 AND (last_login IS NULL OR last_login < $2) \
-             THEN $2 ELSE last_login END, \
-           last_used = CASE WHEN last_used < $4 THEN $2 ELSE last_used END \
+           last_login = CASE WHEN $3 AND (last_login IS NULL OR last_login < $2 \
+             OR last_login > $5) THEN $2 ELSE last_login END, \
+           last_used = CASE WHEN last_used < $4 OR last_used > $5 THEN $2 ELSE last_used END \
          WHERE id = $1",
     )
     .bind(account.0)
     .bind(at)
     .bind(login)
     .bind(at - GRAIN)
+    // What a clock wrote that was ahead is written anew, or the rule would skip the account.
+    .bind(at + GRAIN)
     .run(connection, "storing when an account was used")
     .await
 }

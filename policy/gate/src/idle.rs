@@ -2,8 +2,8 @@
 //!
 //! Owns when the directory is told who is here, and when it is asked who has not been here for as
 //! long as the site's inactivity rule says. Knows neither the rule nor how use is kept.
-//! INVARIANT: nobody's login waits for any of this, and a clock that was set forward disables
-//! nobody for an hour, in which it can be set right.
+//! INVARIANT: nobody's login waits for any of this, and a clock that was set forward, or was wrong
+//! from the start, disables nobody for an hour, in which it can be set right.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Watch {
         Watch {
             wall,
             steady: Instant::now(),
-            cautious_until: None,
+            cautious_until: Some(Instant::now() + CAUTION),
         }
     }
 
@@ -123,6 +123,10 @@ mod tests {
             watch.trusts(wall)
         };
         let minute = Duration::from_secs(60);
+        assert!(
+            !after(59 * minute, 59 * minute).await,
+            "nothing vouches for it yet"
+        );
         assert!(after(minute, minute).await);
         assert!(!after(minute, 100_000 * minute).await);
         assert!(!after(58 * minute, 58 * minute).await);

@@ -82,12 +82,15 @@ impl Making<'_> {
                 return Ok(raised);
             };
             raised += db::query(
-                "UPDATE accounts SET cut_epoch = cut_epoch + 1, version = $1 \
+                // Nobody counts as away for the time since the backup.
+                "UPDATE accounts SET cut_epoch = cut_epoch + 1, version = $1, \
+                 last_used = CASE WHEN last_used < $4 THEN $4 ELSE last_used END \
                  WHERE id > $2 AND id <= $3",
             )
             .bind(self.version)
             .bind(after)
             .bind(last)
+            .bind(self.now)
             .count(connection, DOING)
             .await?;
             after = last;

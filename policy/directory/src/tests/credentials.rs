@@ -431,6 +431,25 @@ async fn recovery_codes_stand_in_for_one_secret_and_a_new_set_kills_the_old() {
         "{reset:?}"
     );
     assert!(held().await.is_none());
+    let (_, third) = site.done(recovery_set("ana", 20)).await;
+    assert_eq!(third.cuts, []);
+    let third = held().await.unwrap();
+    site.change(AdminChange::Invite {
+        name: name("ana"),
+        token_hash: vec![1; 32],
+        expires: site.now() + Duration::from_secs(3600),
+    })
+    .await;
+    let accept = AdminChange::InvitationAccept {
+        token_hash: vec![1; 32],
+        password_hash: HASH.to_owned(),
+        totp_sealed: Some(vec![2]),
+        first_step: Some(7),
+    };
+    let (_, accepted) = site.done(accept).await;
+    let lost = &cut(third.credential.id)[0];
+    assert!(accepted.cuts.contains(lost), "{accepted:?}");
+    assert!(held().await.is_none());
     let remove = AdminChange::RecoveryRemove { name: name("ana") };
     let refusal = site.refusal(remove).await.to_string();
     assert_eq!(refusal, "`ana` has no recovery codes");

@@ -209,6 +209,21 @@ async fn an_account_that_nobody_uses_is_disabled() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_leaves_no_account_out() {
+    let site = Site::new().await;
+    let ana = site.user("ana").await;
+    site.change(rule("90")).await;
+    let right = site.now();
+    site.forward(3650 * DAY);
+    site.directory.note_use(&[ana]).await.unwrap();
+    *site.clock.0.lock().unwrap() = right + DAY;
+    site.directory.note_use(&[ana]).await.unwrap();
+    assert!(site.idle().await.is_empty());
+    site.forward(91 * DAY);
+    assert_eq!(site.idle().await, ["ana"]);
+}
+
+#[tokio::test]
 async fn a_login_is_stored_without_a_wait() {
     let mut site = Site::new().await;
     site.user("ana").await;
