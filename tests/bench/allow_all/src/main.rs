@@ -99,12 +99,12 @@ impl PolicyStore for Open {
         Ok(Vec::new())
     }
 
-    async fn begin_folder_move(&self, _: &FolderMove) -> Result<i64, StoreError> {
-        Ok(0)
+    async fn begin_folder_move(&self, _: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
+        Ok(Unannounced::new(0, Change::default()))
     }
 
-    async fn end_folder_move(&self, _: i64, _: bool) -> Result<Unannounced<()>, StoreError> {
-        Ok(Unannounced::new((), Change::default()))
+    async fn end_folder_move(&self, _: i64, _: bool) -> Result<Unannounced<bool>, StoreError> {
+        Ok(Unannounced::new(true, Change::default()))
     }
 
     async fn unfinished_folder_moves(&self) -> Result<Vec<(i64, FolderMove)>, StoreError> {
@@ -143,6 +143,8 @@ impl LoginStore for Open {
             factor_rule: SiteFactorRule::Off,
             tickets: false,
             app_passwords: SiteAppPasswords::default(),
+            certificates: false,
+            slowest_import: Duration::ZERO,
         })
     }
 
@@ -167,6 +169,8 @@ impl LoginStore for Open {
                 hash: self.password.clone(),
             }),
             keys: Vec::new(),
+            client_certificates: Vec::new(),
+            principals: Vec::new(),
             totp: None,
             invitation: None,
         };
