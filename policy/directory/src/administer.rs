@@ -219,14 +219,11 @@ impl Making<'_> {
             C::FenceRemove { folder } => self.fence_remove(&folder).await,
             C::BlockAdd { folder, subject } => self.block_add(&folder, &subject).await,
             C::BlockRemove { id } => self.block_remove(id).await,
-            C::ClientCertificateAdd { name, pem } => self.client_certificate_add(&name, &pem).await,
-            C::ClientCertificateRemove {
-                name,
-                fingerprint: key,
-            } => self.client_certificate_remove(&name, &key).await,
-            change @ (C::SshCaAdd { .. } | C::SshCaRemove { .. } | C::SshCaRevoke { .. }) => {
-                self.authority_change(change).await
-            }
+            change @ (C::ClientCertificateAdd { .. }
+            | C::ClientCertificateRemove { .. }
+            | C::SshCaAdd { .. }
+            | C::SshCaRemove { .. }
+            | C::SshCaRevoke { .. }) => self.certificate_change(change).await,
             C::ProviderSet {
                 name,
                 idp_freshness_seconds,

@@ -1,6 +1,6 @@
 //! Changes of TLS client certificates (rules C5, F8).
 
-use portcullis_gate::admin::AdminError;
+use portcullis_gate::admin::{AdminChange, AdminError};
 use portcullis_model::AccountName;
 use serde_json::json;
 
@@ -9,7 +9,22 @@ use crate::client_certificates::{self, MOST};
 use crate::subjects::unknown;
 
 impl Making<'_> {
-    pub(super) async fn client_certificate_add(
+    pub(super) async fn certificate_change(
+        &mut self,
+        change: AdminChange,
+    ) -> Result<Done, AdminError> {
+        match change {
+            AdminChange::ClientCertificateAdd { name, pem } => {
+                self.client_certificate_add(&name, &pem).await
+            }
+            AdminChange::ClientCertificateRemove { name, fingerprint } => {
+                self.client_certificate_remove(&name, &fingerprint).await
+            }
+            other => self.authority_change(other).await,
+        }
+    }
+
+    async fn client_certificate_add(
         &mut self,
         name: &AccountName,
         pem: &str,
@@ -39,7 +54,7 @@ impl Making<'_> {
             .detail(detail))
     }
 
-    pub(super) async fn client_certificate_remove(
+    async fn client_certificate_remove(
         &mut self,
         name: &AccountName,
         fingerprint: &str,
