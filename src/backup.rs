@@ -139,7 +139,10 @@ impl Written {
             let _ = writeln!(sums, "{sum}  {name}");
         }
         self.take(SUMS, &mut sums.as_bytes())?;
+        sync_folder(&self.partial)?;
         std::fs::rename(&self.partial, &self.place).context(self.place.display())?;
+        let absolute = std::path::absolute(&self.place).context(self.place.display())?;
+        sync_folder(absolute.parent().unwrap_or(&absolute))?;
         Ok(manifest)
     }
 
@@ -153,6 +156,15 @@ impl Written {
             );
         }
     }
+}
+
+/// Waits until the names in a folder have reached the disk.
+fn sync_folder(folder: &Path) -> Result<(), Failure> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty())
+        .and_then(rustix::fs::fsync)
+        .context(folder.display())
 }
 
 /// A backup that was proven.

@@ -37,6 +37,8 @@ pub const CONFIG: &str = "portcullis.toml";
 pub const DATABASE: &str = "portcullis.db";
 /// Names this node among those that share a database of PostgreSQL.
 pub const NODE: &str = "node.id";
+/// Stands in a data folder while a backup is put back, until nothing old lives in it any more.
+pub const RESTORING: &str = "restoring";
 /// The site's key: 32 random bytes, from which all seals and keyed hashes are derived.
 const SITE_KEY: &str = "site.key";
 /// What this node signs its audit with: 32 random bytes (rule A4).
@@ -75,6 +77,22 @@ pub fn was_used(folder: &DataFolder) -> bool {
 /// Whether there is a directory to open: one that was used, or a server that the settings name.
 pub fn has_directory(folder: &DataFolder) -> bool {
     was_used(folder) || matches!(read_database(folder), Ok(Database::Server(_)))
+}
+
+/// Refuses a data folder in which a restoring broke off: what stands there is the site as it was
+/// when the backup was made, with all that was ended since. To be asked under the lock.
+///
+/// # Errors
+/// It is one.
+pub fn refuse_half_restored(folder: &DataFolder) -> Result<(), Failure> {
+    if !folder.has(RESTORING) {
+        return Ok(());
+    }
+    let folder = folder.path().display();
+    Err(Failure::new(format!(
+        "a `portcullis restore` into {folder} broke off, so factor tickets, invitations and codes \
+         that were ended could be used again; remove {folder} and restore into a new data folder"
+    )))
 }
 
 /// Where the directory is, whatever else is wrong with `portcullis.toml`.

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use crate::harness::{Demo, portcullis};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::{Demo, binary, portcullis, run};
 
 fn place(path: &Path) -> String {
     path.display().to_string()
@@ -117,5 +120,68 @@ fn a_backup_that_was_altered_or_cut_off_restores_nothing() {
         assert!(!new.exists(), "nothing is made before the backup is proven");
     }
     std::fs::write(&database, &whole).unwrap();
+    portcullis(&["restore", &backup, "--data", &place(&new)]).must();
+}
+
+// rules C1, F3
+#[test]
+fn a_restoring_that_was_killed_leaves_nothing_that_serves() {
+    if std::env::var("PORTCULLIS_TEST_POSTGRES").is_ok() {
+        return;
+    }
+    let (folder, backup) = backed_up();
+    let new = folder.path().join("new");
+    let mut child = Command::new(binary())
+        .args(["restore", &backup, "--data", &place(&new)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !new.join("portcullis.db").exists() && child.try_wait().unwrap().is_none() {
+        std::hint::spin_loop();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ask = ["audit", "list", "--data", &place(&new), "--json"];
+    if !new.join("restoring").exists() {
+        // It was done before the signal came: then nothing old lives in it.
+        let told = portcullis(&ask).must();
+        assert!(told.out.contains("backup.restore"), "{told:?}");
+        std::fs::write(new.join("restoring"), "").unwrap();
+    }
+    for arguments in [
+        &ask[..],
+        &["serve", "--data", &place(&new)],
+        &["user", "add", "carla", "--data", &place(&new)],
+        &["restore", &backup, "--data", &place(&new)],
+    ] {
+        let told = portcullis(arguments);
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!(told.err.contains("broke off"), "{told:?}");
+    }
+    std::fs::remove_dir_all(&new).unwrap();
+    portcullis(&["restore", &backup, "--data", &place(&new)]).must();
+    assert!(!new.join("restoring").exists());
+    portcullis(&ask).must();
+}
+
+// rule C1
+#[test]
+fn a_backup_is_not_taken_into_use_in_another_directory() {
+    if std::env::var("PORTCULLIS_TEST_POSTGRES").is_ok() {
+        return;
+    }
+    let (folder, backup) = backed_up();
+    let new = folder.path().join("new");
+    let told = run(
+        Command::new(binary())
+            .args(["restore", &backup, "--data", &place(&new)])
+            .env("PORTCULLIS_DATABASE", "postgres://live@127.0.0.1:1/live"),
+        b"",
+        Duration::from_secs(60),
+    );
+    assert_eq!(told.code, Some(1), "{told:?}");
+    assert!(told.err.contains("which is left alone"), "{told:?}");
+    // Nothing stays behind, so that the next attempt can follow.
     portcullis(&["restore", &backup, "--data", &place(&new)]).must();
 }

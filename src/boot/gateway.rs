@@ -16,7 +16,9 @@ use tokio::task::JoinSet;
 
 use super::offline::{gate_config, open_directory};
 use super::orders::{Leaving, Order, Reading, Wish};
-use super::{descriptors, hostkeys, make_default_root, open_storage, site_key};
+use super::{
+    descriptors, hostkeys, make_default_root, open_storage, refuse_half_restored, site_key,
+};
 use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
 use crate::data::{DataFolder, DataLock};
@@ -61,6 +63,7 @@ impl Gateway {
         lock: DataLock,
         config: &Config,
     ) -> Result<Gateway, Failure> {
+        refuse_half_restored(&folder)?;
         warn_of_few_descriptors(&config.limits, descriptors::raise());
         let key = site_key(&folder)?;
         let host_keys = hostkeys::host_keys(&folder)?;

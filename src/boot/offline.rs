@@ -10,7 +10,7 @@ use portcullis_gate::{AuditStore as _, CutReport, Gate, GateConfig, Storage, Sys
 use super::moved::MOVED;
 use super::no_storage::NoStorage;
 use super::{DATABASE, NODE, audit_key, durability, open_storage};
-use super::{read_config, read_database, site_key};
+use super::{read_config, read_database, refuse_half_restored, site_key};
 use crate::config::Config;
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
@@ -26,8 +26,17 @@ impl Offline {
     /// Opens the directory.
     ///
     /// # Errors
-    /// The directory or the site's key cannot be opened.
+    /// The directory or the site's key cannot be opened, or a restoring broke off here.
     pub async fn open(folder: &DataFolder, lock: DataLock) -> Result<Offline, Failure> {
+        refuse_half_restored(folder)?;
+        Offline::open_restored(folder, lock).await
+    }
+
+    /// Opens the directory also where it is being restored: whoever asks makes it fit for use.
+    ///
+    /// # Errors
+    /// The directory or the site's key cannot be opened.
+    pub async fn open_restored(folder: &DataFolder, lock: DataLock) -> Result<Offline, Failure> {
         let _private = PrivateUmask::set();
         let key = site_key(folder)?;
         // What is wrong with other settings must not keep an administrator from the directory.

@@ -6,14 +6,14 @@ use clap::Args;
 use portcullis_authn::{Clock as _, SystemClock, rfc3339};
 use portcullis_directory::Database;
 use portcullis_gate::AuditCheckpoint;
-use portcullis_gate::admin::{AdminChange, AdminQuery};
+use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 use serde_json::{Value, json};
 
 use super::audit::progress;
 use super::{Context, Link, MakeFolder, present};
 use crate::backup::{Manifest, Proven, Written, is_plain};
-use crate::boot;
-use crate::data::{DataFolder, PrivateUmask};
+use crate::boot::{self, Offline};
+use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
 
 /// Files that the gateway makes anew, or that only a demo has.
@@ -144,25 +144,26 @@ impl Restore {
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         let backup = Proven::read(&self.from)?;
         let folder = DataFolder::open(&cli.data(), true)?;
-        {
-            let Some(_lock) = folder.lock()? else {
-                return Err(not_empty(&folder));
-            };
-            if folder.has_other_than(crate::data::LOCK)? {
-                return Err(not_empty(&folder));
-            }
-            if let Err(failure) = copy_back(&backup, &folder).await {
+        let Some(lock) = folder.lock()? else {
+            return Err(not_empty(&folder));
+        };
+        boot::refuse_half_restored(&folder)?;
+        if folder.has_other_than(crate::data::LOCK)? {
+            return Err(not_empty(&folder));
+        }
+        // Whatever ends this process from here on, nobody serves what it leaves behind.
+        folder.write(boot::RESTORING, backup.manifest.made.as_bytes())?;
+        let (offline, outcome) = match put_back(&backup, &folder, lock).await {
+            Ok(done) => done,
+            Err(failure) => {
                 take_back(&backup.manifest, &folder);
                 return Err(failure);
             }
-        }
-        match into_use(cli, &backup.manifest).await {
-            Ok(()) => Ok(()),
-            Err(failure) => {
-                take_back(&backup.manifest, &folder);
-                Err(failure)
-            }
-        }
+        };
+        folder.remove(boot::RESTORING)?;
+        let told = tell(cli, &backup.manifest, &offline, &outcome).await;
+        offline.close().await;
+        told
     }
 }
 
@@ -171,6 +172,46 @@ fn not_empty(folder: &DataFolder) -> Failure {
         "{} is not empty; a backup is put into a new data folder only",
         folder.path().display()
     ))
+}
+
+/// Writes what was backed up, and sees to it that nothing old lives in it, under one lock.
+async fn put_back(
+    backup: &Proven,
+    folder: &DataFolder,
+    lock: DataLock,
+) -> Result<(Offline, AdminOutcome), Failure> {
+    copy_back(backup, folder).await?;
+    refuse_another_directory(&backup.manifest, folder)?;
+    let offline = Offline::open_restored(folder, lock).await?;
+    let made = backup.manifest.made.clone();
+    let uid = rustix::process::getuid().as_raw();
+    let change = AdminChange::Restored { made };
+    match offline.change(Actor::CommandLine { uid }, change).await {
+        Ok((outcome, _)) => Ok((offline, outcome)),
+        Err(failure) => {
+            offline.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// The directory that would be opened must be the one that was backed up: any other may be that of
+/// a site that is in use.
+fn refuse_another_directory(manifest: &Manifest, folder: &DataFolder) -> Result<(), Failure> {
+    let embedded = boot::read_database(folder)? == Database::Embedded;
+    let why = match (manifest.directory, embedded) {
+        (true, false) => {
+            "the backup holds its directory, and PORTCULLIS_DATABASE or the portcullis.toml of the \
+             backup names another one in PostgreSQL, which is left alone; take PORTCULLIS_DATABASE \
+             out of the environment"
+        }
+        (false, true) => {
+            "the directory of this backup is in PostgreSQL, and nothing says where; put its dump \
+             back and name the address in PORTCULLIS_DATABASE"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(why))
 }
 
 async fn copy_back(backup: &Proven, folder: &DataFolder) -> Result<(), Failure> {
@@ -191,23 +232,29 @@ async fn copy_back(backup: &Proven, folder: &DataFolder) -> Result<(), Failure> 
 fn take_back(manifest: &Manifest, folder: &DataFolder) {
     let names = folder.files().unwrap_or_default();
     let ours = |name: &&String| manifest.files.contains(name) || name.starts_with("portcullis.");
-    for name in names.iter().filter(ours) {
+    let marker = boot::RESTORING.to_owned();
+    // The marker goes last, and stays where anything else does.
+    for name in names.iter().filter(ours).chain([&marker]) {
         if let Err(failure) = folder.remove(name) {
             eprintln!("portcullis: {failure}");
+            return;
         }
     }
 }
 
-async fn into_use(cli: &Context, manifest: &Manifest) -> Result<(), Failure> {
-    let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
+/// Proves the audit of what was restored, and says what is left to do.
+async fn tell(
+    cli: &Context,
+    manifest: &Manifest,
+    offline: &Offline,
+    outcome: &AdminOutcome,
+) -> Result<(), Failure> {
     let anchors = manifest.checkpoints.clone();
     let bar = progress("checking the audit's hash chain");
-    let audit = link.query(AdminQuery::AuditVerify { anchors }).await;
+    let audit = offline.query(AdminQuery::AuditVerify { anchors }).await;
     bar.finish_and_clear();
-    let audit = audit?;
-    let made = manifest.made.clone();
-    let (outcome, _) = link.change(AdminChange::Restored { made }).await?;
-    link.close().await;
+    // What was restored is in order without it, so it stays.
+    let audit = audit.unwrap_or_else(|failure| json!({ "says": failure.to_string() }));
     let whole = audit.get("ok") == Some(&Value::Bool(true));
     let answer = json!({
         "made": manifest.made,

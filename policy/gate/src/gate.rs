@@ -229,7 +229,8 @@ impl Gate {
     /// the same.
     ///
     /// # Errors
-    /// See [`AdminError`]; nothing was changed then, or, after 30 seconds, nothing yet.
+    /// See [`AdminError`]; nothing was changed then, or, after 30 seconds, nothing yet. Taking a
+    /// backup into use has no such bound.
     pub async fn administer(
         self: &Arc<Self>,
         actor: Actor,
@@ -252,7 +253,10 @@ impl Gate {
                 Err(error) => Err(error),
             }
         });
-        match tokio::time::timeout(ADMINISTER, task).await {
+        // Every account is touched while nobody else may use the directory: there is no hurry.
+        let restored = matches!(wanted, AdminChange::Restored { .. });
+        let longest = if restored { Duration::MAX } else { ADMINISTER };
+        match tokio::time::timeout(longest, task).await {
             Ok(told) => told.unwrap_or_else(|error| {
                 let context = "an administrative change";
                 Err(AdminError::Store(crate::StoreError::new(context, error)))
