@@ -4,12 +4,12 @@
 //! INVARIANT: from before the server keeps the copy on, SQLite's file is not served any more by
 //! mistake; it would know nobody who left since.
 
-use portcullis_directory::{Copied, Database, Transfer, copy_to_server};
+use portcullis_directory::{Copied, Database, DirectoryError, Transfer, copy_to_server};
 
 use super::offline::node_name;
 use super::{DATABASE, NODE, read_database, was_used};
 use crate::data::DataFolder;
-use crate::failure::{Context as _, Failure};
+use crate::failure::Failure;
 
 /// What the file of SQLite is called once it was moved.
 pub(super) const MOVED: &str = "portcullis.db.moved";
@@ -20,6 +20,13 @@ Now name the new database: `database` in [directory] of portcullis.toml, or PORT
 start the gateway. The old one is kept as portcullis.db.moved. To go back, before anything was
 changed: stop the gateway, take the address away, remove node.id, and rename portcullis.db.moved to
 portcullis.db.";
+
+/// What to do where the server did not answer the last word.
+const UNDECIDED: &str = "\
+so it is not known whether the directory was moved, and the data folder is refused until you say so. \
+Look into the new database: where it holds tables, the directory was moved; rename portcullis.db to \
+portcullis.db.moved, name the new database and start the gateway. Where it holds none, a minute \
+later too, remove node.id and move it again.";
 
 /// Refuses a data folder whose directory is not in SQLite.
 ///
@@ -45,7 +52,7 @@ pub fn refuse_unlike_sqlite(folder: &DataFolder) -> Result<(), Failure> {
 /// closed.
 ///
 /// # Errors
-/// Nothing was changed, here or there.
+/// Nothing was changed, here or there, unless the error says that this is not known.
 pub async fn move_to_server(
     folder: &DataFolder,
     target: &str,
@@ -68,11 +75,43 @@ pub async fn move_to_server(
             Ok(copied)
         }
         Ok(copied) => Ok(copied),
-        Err(error) => {
-            if keep {
-                folder.remove(NODE)?;
-            }
-            Err(error).context("the directory was not moved")
-        }
+        Err(error) => Err(not_moved(folder, keep, error)),
+    }
+}
+
+/// Takes the mark away, unless the server may have kept the copy: SQLite's file must not be served
+/// beside it.
+fn not_moved(folder: &DataFolder, marked: bool, error: DirectoryError) -> Failure {
+    if let DirectoryError::Undecided(_) = error {
+        return Failure::new(format!("{error}, {UNDECIDED}"));
+    }
+    if marked && let Err(failure) = folder.remove(NODE) {
+        return failure;
+    }
+    Failure::new(format!("the directory was not moved: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use portcullis_authn::StoreError;
+
+    use super::*;
+
+    // rule C1
+    #[test]
+    fn the_mark_stays_where_the_server_may_have_kept_the_copy() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(place.path(), false).unwrap();
+        folder.write(NODE, b"key").unwrap();
+        let silent = StoreError::new("copying", "the connection was closed");
+        let told = not_moved(&folder, true, DirectoryError::Undecided(silent)).to_string();
+        assert!(told.contains("it is not known whether"), "{told}");
+        assert!(folder.has(NODE));
+        let other = DirectoryError::Copy("the target is not empty".to_owned());
+        let told = not_moved(&folder, true, other).to_string();
+        assert!(told.contains("was not moved"), "{told}");
+        assert!(!folder.has(NODE));
     }
 }

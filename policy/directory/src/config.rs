@@ -156,6 +156,9 @@ pub enum DirectoryError {
          a backup"
     )]
     OtherKey,
+    /// The server did not answer whether it keeps what was copied.
+    #[error("the server did not say whether it keeps the copy: {0}")]
+    Undecided(StoreError),
     /// The directory was not copied to another database; why.
     #[error("{0}")]
     Copy(String),

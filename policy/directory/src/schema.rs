@@ -38,6 +38,11 @@ macro_rules! step {
     };
 }
 
+/// Numbers that no step has and none will ever get: a database that has a higher one would pass
+/// over it, or be refused.
+#[cfg(test)]
+const RETIRED: [i64; 2] = [7, 8];
+
 const STEPS: &[Step] = &[
     step!(1, "directory", "0001_directory"),
     step!(2, "folder removals", "0002_folder_removals"),
@@ -92,4 +97,18 @@ pub(crate) async fn create(connection: &mut PgConnection) -> Result<(), Director
     let migrator = migrator(false);
     let made = migrator.run_direct(None, connection, false).await;
     made.during("making the schema").map_err(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KNOWN, RETIRED, STEPS};
+
+    #[test]
+    fn no_step_is_put_in_below_the_newest() {
+        // What was released, in its order: lengthened at its end, and never altered.
+        let all: Vec<i64> = STEPS.iter().map(|step| step.version).collect();
+        assert_eq!(all, [1, 2, 3, 4, 5, 6, 9, 10, 11]);
+        let missing = (1..=KNOWN).filter(|number| !all.contains(number));
+        assert_eq!(missing.collect::<Vec<i64>>(), RETIRED);
+    }
 }

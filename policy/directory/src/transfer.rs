@@ -53,7 +53,8 @@ pub struct Copied {
 /// Copies everything. `progress` hears of each table how many rows it has so far.
 ///
 /// # Errors
-/// See [`DirectoryError`]; the target is then as it was.
+/// See [`DirectoryError`]; the target is then as it was, except after
+/// [`Undecided`](DirectoryError::Undecided), when it may hold everything.
 pub async fn copy_to_server(
     transfer: Transfer<'_>,
     mut progress: impl FnMut(&str, u64) + Send,
@@ -90,11 +91,15 @@ pub async fn copy_to_server(
     }
     name_node(&mut target, &transfer.node).await?;
     if transfer.keep {
-        in_time(target.commit()).await.during(DOING)?;
+        let committed = in_time(target.commit()).await.during(DOING);
+        committed.map_err(DirectoryError::Undecided)?;
     } else {
         in_time(target.rollback()).await.during(DOING)?;
     }
-    source.close().await.during(DOING)?;
+    // It was only read, and what was kept is kept.
+    if let Err(error) = source.close().await {
+        tracing::warn!(%error, "closing the database that was copied");
+    }
     Ok(copied)
 }
 

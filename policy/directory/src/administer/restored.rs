@@ -56,8 +56,16 @@ impl Making<'_> {
                           WHERE table_schema = current_schema() AND is_identity = 'YES') AS every"
             ),
         );
+        // A table that never held a row has no counter in SQLite yet.
+        let none_yet = Sql::either(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT name, 0 FROM sqlite_master \
+              WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%' \
+                AND name NOT IN (SELECT name FROM sqlite_sequence)",
+            "SELECT 1",
+        );
         let newest = format!("UPDATE policy_sequence SET newest = newest + {BEYOND}");
         let connection = &mut self.tx.connection;
+        db::query(none_yet).run(connection, DOING).await?;
         db::query(counters).run(connection, DOING).await?;
         db::query(Sql::made(newest.clone(), newest))
             .run(connection, DOING)

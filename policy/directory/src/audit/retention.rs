@@ -14,7 +14,7 @@ use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 
-use super::signed::{Checkpoint, Stub};
+use super::signed::{Checkpoint, Stub, newest};
 use crate::db;
 use crate::error::{During, Full};
 use crate::job::Tx;
@@ -105,12 +105,16 @@ pub(crate) async fn remove_old(
 async fn stub(tx: &mut Tx, before: i64, rule: String) -> Result<i64, StoreError> {
     let node = tx.node;
     let earlier = Stub::newest(&mut tx.connection, node).await?;
+    let goes = match &earlier {
+        Some(stub) => may_go(tx, stub).await?,
+        None => 0,
+    };
     let (done, hash) = earlier.map_or((0, vec![0; 32]), |stub| (stub.last, stub.after));
     let Some(checkpoint) = last_old(tx, before, done).await? else {
-        return Ok(done);
+        return Ok(goes);
     };
     let Some(signer) = &tx.signer else {
-        return Ok(done);
+        return Ok(goes);
     };
     let signed = checkpoint.key == signer.public() && checkpoint.is_authentic(signer.site());
     let stands: Option<Vec<u8>> =
@@ -121,9 +125,7 @@ async fn stub(tx: &mut Tx, before: i64, rule: String) -> Result<i64, StoreError>
             .await
             .during("comparing a checkpoint with the audit")?;
     if !signed || stands.as_ref() != Some(&checkpoint.hash) {
-        let why = "they are not those that this gateway signed; nothing is removed, and \
-                   `portcullis audit verify` says more";
-        return Err(StoreError::new("removing old audit records", why));
+        return not_ours();
     }
     let at = tx.clock.now();
     let stub = Stub {
@@ -146,6 +148,26 @@ async fn stub(tx: &mut Tx, before: i64, rule: String) -> Result<i64, StoreError>
     event.detail = Some(stub.rule);
     tx.audit(&event).await?;
     Ok(stub.last)
+}
+
+fn not_ours<T>() -> Result<T, StoreError> {
+    let why = "they are not those that this gateway signed; nothing is removed, and \
+               `portcullis audit verify` says more";
+    Err(StoreError::new("removing old audit records", why))
+}
+
+/// Up to which record an earlier stub lets records go: nobody else's stub removes anything. One by
+/// a key that was replaced since is left as it is.
+async fn may_go(tx: &mut Tx, stub: &Stub) -> Result<i64, StoreError> {
+    let covered = newest(&mut tx.connection, tx.node).await?;
+    let Some(signer) = &tx.signer else {
+        return Ok(0);
+    };
+    if stub.last > covered || !stub.is_authentic(signer.site()) {
+        return not_ours();
+    }
+    let own = stub.key == signer.public();
+    Ok(if own { stub.last } else { 0 })
 }
 
 /// The newest checkpoint from before a time, after the stubs and where every intent is closed.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::signed::{self, Checkpoint, Stub};
 use crate::chain::{Head, link};
-use crate::db::{self, Connection};
+use crate::db::{self, Connection, Sql};
 use crate::error::During;
 use crate::open::Directory;
 
@@ -42,6 +42,7 @@ pub(crate) async fn verify(
         .during("reading the nodes")?;
     snapshot.close().await.during("reading the nodes")?;
     let wrong = foreign(&anchors, &site, &nodes);
+    let unlisted = unlisted(directory, &nodes).await?;
     let own = directory.public_key().map(|key| key.to_vec());
     let mut chains = Vec::with_capacity(nodes.len());
     let mut records = 0;
@@ -52,6 +53,11 @@ pub(crate) async fn verify(
         let broken = walk.run(directory).await?;
         records += walk.head.seq;
         chains.push(walk.shown(&label, broken));
+    }
+    for node in unlisted {
+        let says = format!("what is stored of node {node} is no gateway's: no such node is listed");
+        let walk = Walk::new(node, site.clone(), Vec::new());
+        chains.push(walk.shown("", Some(Broken { seq: 1, says })));
     }
     let broken = chains.iter().find(|chain| chain["ok"] == false);
     let mut whole = broken.or(chains.first()).cloned().unwrap_or_default();
@@ -67,6 +73,29 @@ pub(crate) async fn verify(
         }
     }
     Ok(whole)
+}
+
+/// Nodes that nobody entered, and of which there are records, checkpoints or stubs all the same.
+async fn unlisted(directory: &Directory, nodes: &[(i64, String)]) -> Result<Vec<i64>, StoreError> {
+    let doing = "looking for records of nodes that are not listed";
+    // A server finds each node by its index; SQLite reads the table, as the walk does.
+    let every = Sql::either(
+        "SELECT DISTINCT node FROM audit UNION SELECT node FROM audit_checkpoints \
+         UNION SELECT node FROM audit_stubs ORDER BY node",
+        "WITH RECURSIVE every (node) AS (SELECT min(node) FROM audit UNION ALL \
+           SELECT (SELECT min(audit.node) FROM audit WHERE audit.node > every.node) FROM every \
+            WHERE every.node IS NOT NULL) \
+         SELECT node FROM every WHERE node IS NOT NULL UNION SELECT node FROM audit_checkpoints \
+         UNION SELECT node FROM audit_stubs ORDER BY node",
+    );
+    let mut snapshot = directory.snapshot().await?;
+    let mut found: Vec<i64> = db::query_scalar(every)
+        .fetch_all(&mut snapshot)
+        .await
+        .during(doing)?;
+    snapshot.close().await.during(doing)?;
+    found.retain(|node| !nodes.iter().any(|(listed, _)| listed == node));
+    Ok(found)
 }
 
 /// What is wrong with a checkpoint that was kept elsewhere, before any chain is looked at.
@@ -126,8 +155,13 @@ struct Walk {
     keys: Vec<Vec<u8>>,
     /// The last checkpoint that another key signed.
     stranger: Option<(i64, Vec<u8>)>,
+    /// What was kept elsewhere, by the record of which it speaks; what was compared is taken out.
     anchors: BTreeMap<i64, Vec<AuditCheckpoint>>,
     anchored: i64,
+    /// The stub under which a part of the records still stands, until the walk has passed them.
+    rest: Option<Stub>,
+    /// The first record of such a part, before which the chain is gone already.
+    unproven: Option<i64>,
 }
 
 impl Walk {
@@ -147,6 +181,8 @@ impl Walk {
             stranger: None,
             anchors,
             anchored: 0,
+            rest: None,
+            unproven: None,
         }
     }
 
@@ -163,6 +199,10 @@ impl Walk {
         let ends = Ends::read(&mut snapshot, self.node).await?;
         let key = ends.key.clone();
         self.key = self.key.take().or(key);
+        if ends.oldest < 1 {
+            let says = format!("record {} stands before the first", ends.oldest);
+            return broken(ends.oldest, says);
+        }
         while self.head.seq < ends.newest {
             for _ in 0..PAGES {
                 if self.head.seq < ends.newest {
@@ -174,6 +214,10 @@ impl Walk {
             snapshot = directory.snapshot().await?;
         }
         self.cut_short(&ends)?;
+        if let Some(last) = self.anchors.keys().next() {
+            let says = "the kept checkpoint cannot be compared: what it speaks of is gone";
+            return broken(*last, format!("record {last}: {says}"));
+        }
         match &self.stranger {
             Some((seq, key)) if *seq > self.anchored => broken(
                 *seq,
@@ -211,8 +255,7 @@ impl Walk {
         let rows = records(connection, self.node, from).await?;
         let follows = rows.first().is_some_and(|row| row.0 == from + 1);
         if !follows {
-            let next = rows.first().map(|row| row.0);
-            return self.gap(connection, next).await;
+            return self.gap(connection, rows.first()).await;
         }
         let last = rows.last().map_or(from, |row| row.0);
         let mut checkpoints = Checkpoint::between(connection, self.node, (from, last), PAGE)
@@ -224,6 +267,9 @@ impl Walk {
                 return Ok(());
             }
             step(&mut self.head, row)?;
+            if let Some(stub) = self.rest.take_if(|stub| stub.last == row.0) {
+                self.reached(&stub)?;
+            }
             if let Some(one) = checkpoint.take_if(|one| one.last == row.0) {
                 self.check(&one, Some(&self.head.hash.clone()))?;
                 checkpoint = checkpoints.next();
@@ -234,7 +280,12 @@ impl Walk {
     }
 
     /// Records are missing: for their age, or because somebody removed them.
-    async fn gap(&mut self, connection: &mut Connection, next: Option<i64>) -> Result<(), Wrong> {
+    async fn gap(
+        &mut self,
+        connection: &mut Connection,
+        row: Option<&Record>,
+    ) -> Result<(), Wrong> {
+        let next = row.map(|row| row.0);
         let (from, expected) = (self.head.seq, self.head.seq + 1);
         let Some(stub) = Stub::over(connection, self.node, expected).await? else {
             let says = match next {
@@ -252,27 +303,72 @@ impl Walk {
             let says = "the stub for records that were removed was altered, or stands elsewhere";
             return broken(expected, says);
         }
+        // The oldest go first: what still stands before a gap was put there.
+        if let Some(seq) = first_within(connection, self.node, (stub.first, from)).await? {
+            let says = "stands where a stub says that it was removed";
+            return broken(seq, format!("record {seq} {says}"));
+        }
         self.signed_with(stub.last, &stub.key);
-        self.under(connection, (from, stub.last), &stub.after)
-            .await?;
-        let hash = stub.after.try_into().unwrap_or_default();
+        if let Some(row) = row.filter(|row| row.0 <= stub.last) {
+            return self.remainder(connection, stub, row).await;
+        }
+        let done = self.under(connection, stub.last, &stub.after).await?;
+        if done < stub.last {
+            return broken(done + 1, "the checkpoint under a stub was removed");
+        }
         self.removed += stub.last - from;
+        self.rest = None;
         self.head = Head {
             seq: stub.last,
-            hash,
+            hash: stub.after.try_into().unwrap_or_default(),
         };
         Ok(())
     }
 
-    /// Checks the checkpoints over records that were removed, up to the hash that comes after.
+    /// Goes on with the first record that still stands under a stub: from it on every record must
+    /// follow, up to the hash that the stub ends with. Its own text cannot be proven any more.
+    async fn remainder(
+        &mut self,
+        connection: &mut Connection,
+        stub: Stub,
+        row: &Record,
+    ) -> Result<(), Wrong> {
+        let (seq, hash) = (row.0, &row.6);
+        searched_by(row)?;
+        self.under(connection, seq, hash).await?;
+        self.meet(seq, Some(hash))?;
+        self.removed += seq - self.head.seq - 1;
+        self.unproven = Some(seq);
+        self.head = Head {
+            seq,
+            hash: hash.clone().try_into().unwrap_or_default(),
+        };
+        if stub.last == seq {
+            return self.reached(&stub);
+        }
+        self.rest = Some(stub);
+        Ok(())
+    }
+
+    /// What still stood under a stub must end as the stub says.
+    fn reached(&self, stub: &Stub) -> Result<(), Wrong> {
+        if self.head.hash.as_slice() == stub.after {
+            return Ok(());
+        }
+        let says = "the records that still stand under a stub are not those that it speaks of";
+        broken(stub.last, says)
+    }
+
+    /// Checks the checkpoints over records that were removed, up to one that has this hash; up to
+    /// which record there are some.
     async fn under(
         &mut self,
         connection: &mut Connection,
-        (from, last): (i64, i64),
+        last: i64,
         after: &[u8],
-    ) -> Result<(), Wrong> {
-        let mut done = from;
-        while done < last {
+    ) -> Result<i64, Wrong> {
+        let mut done = self.head.seq;
+        loop {
             let page = Checkpoint::between(connection, self.node, (done, last), PAGE).await?;
             for one in &page {
                 let hash = (one.last == last).then_some(after);
@@ -281,10 +377,9 @@ impl Walk {
             }
             match page.last() {
                 Some(one) => done = one.last,
-                None => return broken(done + 1, "the checkpoint under a stub was removed"),
+                None => return Ok(done),
             }
         }
-        Ok(())
     }
 
     /// Checks a checkpoint, where the chain has this hash at its record.
@@ -320,7 +415,7 @@ impl Walk {
 
     /// Compares what was kept of a record with its hash.
     fn meet(&mut self, seq: i64, hash: Option<&[u8]>) -> Result<(), Wrong> {
-        let Some(kept) = self.anchors.get(&seq) else {
+        let Some(kept) = self.anchors.remove(&seq) else {
             return Ok(());
         };
         let hash = hash.map(|hash| HEXLOWER.encode(hash));
@@ -361,6 +456,12 @@ impl Walk {
                 self.signed
             ));
         }
+        if let Some(first) = self.unproven {
+            says.push_str(&format!(
+                "; record {first} is about to be removed for its age, with those before it gone, \
+                 and its own text is not proven any more"
+            ));
+        }
         says.push_str(&match self.anchored {
             0 => "; a chain cut off together with its checkpoints, or made anew together with its \
                   key, cannot be seen without a checkpoint that was kept elsewhere"
@@ -376,6 +477,7 @@ impl Walk {
 
 /// How far a chain goes, by everything that speaks of it.
 struct Ends {
+    oldest: i64,
     newest: i64,
     closed: i64,
     signed: i64,
@@ -385,8 +487,9 @@ struct Ends {
 impl Ends {
     async fn read(connection: &mut Connection, node: i64) -> Result<Self, StoreError> {
         let doing = "reading the audit's marks";
-        let (records, stubs): (i64, i64) = db::query_as(
-            "SELECT (SELECT coalesce(max(seq), 0) FROM audit WHERE node = $1), \
+        let (oldest, records, stubs): (i64, i64, i64) = db::query_as(
+            "SELECT (SELECT coalesce(min(seq), 1) FROM audit WHERE node = $1), \
+                    (SELECT coalesce(max(seq), 0) FROM audit WHERE node = $1), \
                     (SELECT coalesce(max(last_seq), 0) FROM audit_stubs WHERE node = $1)",
         )
         .bind(node)
@@ -402,6 +505,7 @@ impl Ends {
         let all = Checkpoint::newest_of_all(connection).await?;
         let newest = all.into_iter().find(|one| one.node == node);
         Ok(Ends {
+            oldest,
             newest: records.max(stubs),
             closed: closed.unwrap_or(0),
             signed: newest.as_ref().map_or(0, |one| one.last),
@@ -437,14 +541,40 @@ async fn records(
     .during("verifying the audit")
 }
 
+/// The first record of a node from one up to another, if there is one.
+async fn first_within(
+    connection: &mut Connection,
+    node: i64,
+    (first, last): (i64, i64),
+) -> Result<Option<i64>, StoreError> {
+    db::query_scalar("SELECT min(seq) FROM audit WHERE node = $1 AND seq >= $2 AND seq <= $3")
+        .bind(node)
+        .bind(first)
+        .bind(last)
+        .fetch_one(connection)
+        .await
+        .during("looking for records under a stub")
+}
+
 /// Moves the head over the next record, if the row is what was stored.
 fn step(head: &mut Head, row: &Record) -> Result<(), Wrong> {
-    let (seq, intent, kind, outcome, account, record, hash) = row;
+    let (seq, intent, .., record, hash) = row;
     let computed = link(&head.hash, *seq, *intent, record);
     if computed.as_slice() != hash.as_slice() {
         let says = format!("record {seq} was altered, or stood elsewhere in the chain");
         return broken(*seq, says);
     }
+    searched_by(row)?;
+    *head = Head {
+        seq: *seq,
+        hash: computed,
+    };
+    Ok(())
+}
+
+/// Whether the row is found by what its record says.
+fn searched_by(row: &Record) -> Result<(), Wrong> {
+    let (seq, _, kind, outcome, account, record, _) = row;
     let same = serde_json::from_str::<AuditEvent>(record).is_ok_and(|event| {
         event.kind.as_str() == kind
             && event.outcome.as_str() == outcome
@@ -455,9 +585,5 @@ fn step(head: &mut Head, row: &Record) -> Result<(), Wrong> {
             format!("what record {seq} is searched by was altered; the record itself stands");
         return broken(*seq, says);
     }
-    *head = Head {
-        seq: *seq,
-        hash: computed,
-    };
     Ok(())
 }

@@ -74,6 +74,9 @@ async fn a_backup_in_use_lets_nothing_old_live_and_gives_no_number_twice() {
     let step = i64::try_from(1_800_000_000_u64 / 30).unwrap();
     assert_eq!(number(&site, "SELECT last_step FROM totp").await, step + 1);
     assert!(site.user("cy").await.0 > ana.0 + 1_000_000);
+    // No group was ever made before the backup, and one may have been after it.
+    site.group("new", &[]).await;
+    assert!(number(&site, "SELECT max(id) FROM groups").await > 1_000_000);
     assert!(number(&site, "SELECT newest FROM policy_sequence").await > 1_000_000);
     let someone = Actor::Account {
         id: ana,

@@ -150,18 +150,128 @@ async fn nothing_goes_where_the_chain_is_not_the_one_that_was_signed() {
 #[tokio::test]
 async fn a_removal_that_broke_off_goes_on_and_is_proven_meanwhile() {
     let site = three_ages().await;
+    let kept = checkpoint(&site).await;
+    tamper(&site, "CREATE TABLE kept AS SELECT * FROM audit").await;
     remove(&site, 10).await;
-    let mut connection = beside(site.folder.path()).await;
     // As if the process had died in the middle: some of what the stub stands for is still there.
-    let keep = "INSERT INTO audit (node, seq, kind, outcome, record, hash) \
-                SELECT node, 20, kind, outcome, record, hash FROM audit WHERE seq = 21";
-    crate::db::query(keep)
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    assert_eq!(verify(&site, &[]).await["ok"], true);
-    assert_eq!(remove(&site, 10).await, 1);
+    for still_there in [
+        "INSERT INTO audit SELECT * FROM kept WHERE seq = 20",
+        "INSERT INTO audit SELECT * FROM kept WHERE seq BETWEEN 7 AND 19",
+        "INSERT INTO audit SELECT * FROM kept WHERE seq < 7",
+    ] {
+        tamper(&site, still_there).await;
+        let told = verify(&site, std::slice::from_ref(&kept)).await;
+        assert_eq!(told["ok"], true, "{told}");
+    }
+    let own = "DELETE FROM audit WHERE seq < 7";
+    tamper(&site, own).await;
+    let told = verify(&site, &[]).await;
+    assert_eq!(told["removed"], 6, "{told}");
+    let says = told["says"].as_str().unwrap();
+    assert!(says.contains("record 7 is about to be removed"), "{says}");
+    assert_eq!(remove(&site, 10).await, 14);
     assert_eq!(numbers(&site).await.0, 21);
+}
+
+// rule A4
+#[tokio::test]
+async fn records_that_were_put_under_a_stub_are_found() {
+    let site = three_ages().await;
+    tamper(&site, "CREATE TABLE kept AS SELECT * FROM audit").await;
+    remove(&site, 10).await;
+    for (put, first_bad, words) in [
+        // One alone, at the end and in the middle, and one that is the real one.
+        (
+            "INSERT INTO audit (node, seq, kind, outcome, record, hash) \
+             SELECT node, 20, kind, outcome, record, hash FROM audit WHERE seq = 21",
+            11,
+            "not those that were signed",
+        ),
+        (
+            "INSERT INTO audit SELECT * FROM kept WHERE seq = 15",
+            15,
+            "stands where a stub says",
+        ),
+        (
+            "INSERT INTO audit SELECT * FROM kept WHERE seq < 4",
+            1,
+            "stands where a stub says",
+        ),
+        (
+            "INSERT INTO audit SELECT * FROM kept WHERE seq IN (17, 19, 20)",
+            17,
+            "stands where a stub says",
+        ),
+        (
+            "INSERT INTO audit (node, seq, kind, outcome, record, hash) \
+             SELECT node, -seq, kind, outcome, record, hash FROM kept WHERE seq = 21",
+            -21,
+            "stands before the first",
+        ),
+    ] {
+        tamper(&site, put).await;
+        found(&verify(&site, &[]).await, first_bad, words);
+        tamper(&site, "DELETE FROM audit WHERE seq <= 20").await;
+    }
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+}
+
+// rule A4
+#[tokio::test]
+async fn a_kept_checkpoint_whose_records_and_signature_are_gone_is_no_proof() {
+    let mut site = Site::new().await;
+    ten_records(&site).await;
+    let first = checkpoint(&site).await;
+    // One who has the database and the key signs all anew, from the beginning.
+    tamper(&site, "DELETE FROM audit_checkpoints").await;
+    ten_records(&site).await;
+    site.reopen().await;
+    site.forward(DAYS * 2);
+    assert_eq!(remove(&site, 1).await, 20);
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+    found(&verify(&site, &[first]).await, 10, "cannot be compared");
+}
+
+// rule A4
+#[tokio::test]
+async fn a_stub_that_this_gateway_did_not_sign_removes_nothing() {
+    let site = three_ages().await;
+    for stub in [
+        "INSERT INTO audit_stubs SELECT node, 1, 1000000000, hash, hash, 0, 0, 'rule', key, \
+         signature FROM audit_checkpoints WHERE last_seq = 10",
+        "INSERT INTO audit_stubs SELECT node, 1, 30, hash, hash, 0, 0, 'rule', key, signature \
+         FROM audit_checkpoints WHERE last_seq = 10",
+    ] {
+        tamper(&site, stub).await;
+        let told = remove_old(&site.directory.writer, &*site.clock, 30).await;
+        assert!(told.is_err());
+        assert_eq!(numbers(&site).await, (1, 30));
+        tamper(&site, "DELETE FROM audit_stubs").await;
+    }
+    assert_eq!(remove(&site, 30).await, 10);
+}
+
+// rule A4
+#[tokio::test]
+async fn old_records_go_on_being_removed_after_the_key_was_replaced() {
+    let site = three_ages().await;
+    assert_eq!(remove(&site, 30).await, 10);
+    site.directory.close().await;
+    let mut other = config(site.folder.path()).await;
+    other.signing = Some(super::database::signing(9));
+    other.clock = site.clock.clone();
+    let site = Site {
+        directory: Arc::new(Directory::open(other).await.unwrap()),
+        ..site
+    };
+    ten_records(&site).await;
+    assert_eq!(remove(&site, 30).await, 0);
+    checkpoint(&site).await;
+    site.forward(DAYS * 40);
+    // Its last intents are closed where it starts; what is older by the old key goes along.
+    let done = "UPDATE audit_state SET closed_through = (SELECT max(seq) FROM audit)";
+    tamper(&site, done).await;
+    assert!(remove(&site, 30).await >= 20);
 }
 
 #[tokio::test]

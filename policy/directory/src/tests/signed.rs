@@ -267,6 +267,30 @@ async fn a_checkpoint_of_another_site_or_node_is_no_proof() {
 
 // rule A4
 #[tokio::test]
+async fn records_of_a_node_that_is_not_listed_are_found() {
+    let (site, ..) = twice_signed().await;
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+    for (put, gone) in [
+        (
+            "INSERT INTO audit (node, seq, kind, outcome, record, hash) \
+             SELECT 77, 100 + seq, kind, outcome, record, hash FROM audit WHERE seq = 13",
+            "DELETE FROM audit WHERE node = 77",
+        ),
+        (
+            "INSERT INTO audit_checkpoints (node, first_seq, last_seq, hash, at, key, signature) \
+             SELECT 77, first_seq, last_seq, hash, at, key, signature FROM audit_checkpoints",
+            "DELETE FROM audit_checkpoints WHERE node = 77",
+        ),
+    ] {
+        tamper(&site, put).await;
+        found(&verify(&site, &[]).await, 1, "no such node is listed");
+        tamper(&site, gone).await;
+    }
+    assert_eq!(verify(&site, &[]).await["ok"], true);
+}
+
+// rule A4
+#[tokio::test]
 async fn chains_that_were_swapped_between_nodes_are_found() {
     let (site, ..) = twice_signed().await;
     let mut connection = beside(site.folder.path()).await;
