@@ -23,10 +23,10 @@ portcullis.db.";
 
 /// What to do where the server did not answer the last word.
 const UNDECIDED: &str = "\
-so it is not known whether the directory was moved, and the data folder is refused until you say so. \
-Look into the new database: where it holds tables, the directory was moved; rename portcullis.db to \
-portcullis.db.moved, name the new database and start the gateway. Where it holds none, a minute \
-later too, remove node.id and move it again.";
+so it is not known whether the directory was moved, and the data folder is refused until you say
+so. Look into the new database. Where it holds tables, the directory was moved: rename
+portcullis.db to portcullis.db.moved, name the new database and start the gateway. Where it holds
+none, a minute later too, remove node.id and move it again.";
 
 /// Refuses a data folder whose directory is not in SQLite.
 ///

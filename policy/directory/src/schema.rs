@@ -107,7 +107,7 @@ mod tests {
     fn no_step_is_put_in_below_the_newest() {
         // What was released, in its order: lengthened at its end, and never altered.
         let all: Vec<i64> = STEPS.iter().map(|step| step.version).collect();
-        assert_eq!(all, [1, 2, 3, 4, 5, 6, 9, 10, 11]);
+        assert_eq!(all, [1, 2, 3, 4, 5, 6, 9, 10, 11, 12]);
         let missing = (1..=KNOWN).filter(|number| !all.contains(number));
         assert_eq!(missing.collect::<Vec<i64>>(), RETIRED);
     }
