@@ -348,7 +348,7 @@ fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<S
             "sftp.listen wants 1 to 16 addresses".to_owned(),
         );
     }
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<SocketAddr> = Vec::new();
     for text in texts {
         match text.parse() {
             Ok(address) => addresses.push(address),
@@ -360,6 +360,19 @@ fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<S
                 ),
             ),
         }
+    }
+    let twice = addresses.iter().enumerate().find(|(at, address)| {
+        address.port() != 0
+            && addresses
+                .iter()
+                .take(*at)
+                .any(|earlier| earlier == *address)
+    });
+    if let Some((_, address)) = twice {
+        problems.add(
+            Some(span),
+            format!("sftp.listen names {address} twice; once is enough"),
+        );
     }
     addresses
 }

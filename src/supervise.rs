@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use portcullis_net::{Limits, Listener, Service};
+use portcullis_net::{Gauge, Limits, Listener, Service};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,22 +39,14 @@ pub struct Bound {
     sockets: Vec<Socket>,
 }
 
-/// One bound socket. It stays bound while listeners come and go on it.
-#[derive(Debug)]
+/// One bound socket, and the count of its connections. It stays bound while listeners come and go.
+#[derive(Debug, Clone)]
 struct Socket {
     /// As the settings name it; the port may be 0.
     named: SocketAddr,
     address: SocketAddr,
-    held: std::net::TcpListener,
-}
-
-impl Socket {
-    fn again(&self) -> std::io::Result<Socket> {
-        Ok(Socket {
-            held: self.held.try_clone()?,
-            ..*self
-        })
-    }
+    held: Arc<std::net::TcpListener>,
+    gauge: Arc<Gauge>,
 }
 
 /// Listeners that serve.
@@ -99,7 +91,7 @@ impl Bound {
         let mut sockets = Vec::new();
         for named in addresses {
             let socket = match held.iter().find(|socket| socket.named == *named) {
-                Some(socket) => socket.again(),
+                Some(socket) => Ok(socket.clone()),
                 None => bind(*named).await,
             };
             sockets.push(socket.context(format_args!("cannot listen on {named}"))?);
@@ -129,7 +121,8 @@ async fn bind(named: SocketAddr) -> std::io::Result<Socket> {
     Ok(Socket {
         named,
         address: held.local_addr()?,
-        held,
+        held: Arc::new(held),
+        gauge: Gauge::new(Limits::default()),
     })
 }
 
@@ -143,7 +136,7 @@ impl Supervisor {
     }
 
     /// Serves new connections in this way on these sockets, and on no others. Connections that
-    /// are open go on as they were, and count towards the limits that they came under.
+    /// are open go on as they were.
     pub fn replace(&mut self, bound: Bound, serving: &Serving) {
         while self.tasks.try_join_next().is_some() {}
         let next = Generation {
@@ -152,13 +145,10 @@ impl Supervisor {
             stop: CancellationToken::new(),
         };
         for socket in &bound.sockets {
-            let Ok(held) = socket.held.try_clone() else {
-                tracing::error!(address = %socket.address, "no descriptor is left to listen");
-                continue;
-            };
+            socket.gauge.set_limits(serving.limits.clone());
             let watched = Watched {
                 address: socket.address,
-                held: Some(held),
+                socket: Some(socket.clone()),
                 serving: serving.clone(),
                 generation: next.clone(),
             };
@@ -197,15 +187,17 @@ impl Supervisor {
 struct Watched {
     address: SocketAddr,
     /// Gone once it stops, so that nobody waits to be accepted.
-    held: Option<std::net::TcpListener>,
+    socket: Option<Socket>,
     serving: Serving,
     generation: Generation,
 }
 
 impl Watched {
-    fn listener(&self) -> std::io::Result<TcpListener> {
-        let held = self.held.as_ref().map(std::net::TcpListener::try_clone);
-        TcpListener::from_std(held.ok_or(std::io::ErrorKind::NotConnected)??)
+    fn listener(&self) -> std::io::Result<Listener> {
+        let socket = self.socket.as_ref();
+        let socket = socket.ok_or(std::io::ErrorKind::NotConnected)?;
+        let listening = TcpListener::from_std(socket.held.try_clone()?)?;
+        Ok(Listener::new(listening, socket.gauge.clone()))
     }
 
     async fn run(mut self) {
@@ -230,15 +222,12 @@ impl Watched {
     }
 
     /// Serves in a task of its own, so that a panic there ends only this round.
-    async fn serve(&mut self, socket: TcpListener) {
+    async fn serve(&mut self, listener: Listener) {
         let Serving {
-            service,
-            limits,
-            is_banned,
+            service, is_banned, ..
         } = self.serving.clone();
         let Generation { serving, stop, .. } = &self.generation;
         let address = self.address;
-        let listener = Listener::new(socket, limits);
         let round = listener.serve(service, move |peer| is_banned(peer), stop.clone());
         let mut round = tokio::spawn(round);
         let _abort = AbortOnDrop(round.abort_handle());
@@ -246,7 +235,7 @@ impl Watched {
         let ended = tokio::select! {
             ended = &mut round => ended,
             () = stop.cancelled() => {
-                self.held = None;
+                self.socket = None;
                 round.await
             }
         };

@@ -9,7 +9,7 @@ use portcullis_directory::Directory;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
 use portcullis_net::{Limits as NetLimits, Proxies};
-use portcullis_sftp::{HostKeys, SftpConfig, SftpService};
+use portcullis_sftp::{SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -38,6 +38,7 @@ pub struct Gateway {
     _lock: DataLock,
     pub(super) gate: Arc<Gate>,
     pub(super) authenticator: Arc<Authenticator>,
+    pub(super) service: Arc<SftpService>,
     directory: Arc<Directory>,
     pub(super) supervisor: Supervisor,
     /// Tasks without which nothing may be served.
@@ -97,7 +98,9 @@ impl Gateway {
             clock.clone(),
         );
         let control = ControlSocket::bind(&folder)?;
-        let supervisor = bound.serve(&serving(config, &gate, &authenticator, host_keys));
+        let sftp = sftp_config(&config.limits);
+        let service = SftpService::new(sftp, gate.clone(), authenticator.clone(), host_keys);
+        let supervisor = bound.serve(&serving(config, &service, &authenticator));
         let (order, orders) = mpsc::channel(1);
         let audit: Arc<dyn AuditStore> = directory.clone();
         let mut tasks = JoinSet::new();
@@ -115,6 +118,7 @@ impl Gateway {
             _lock: lock,
             gate,
             authenticator,
+            service,
             directory,
             supervisor,
             tasks,
@@ -290,20 +294,18 @@ fn net_limits(config: &Config) -> NetLimits {
 /// How the settings want connections to be served.
 pub(super) fn serving(
     config: &Config,
-    gate: &Arc<Gate>,
+    service: &Arc<SftpService>,
     authenticator: &Arc<Authenticator>,
-    host_keys: HostKeys,
 ) -> Serving {
-    let limits = &config.limits;
-    let (gate, asked) = (gate.clone(), authenticator.clone());
+    let (service, asked) = (service.clone(), authenticator.clone());
     Serving {
-        service: SftpService::new(sftp_config(limits), gate, asked.clone(), host_keys),
+        service,
         limits: net_limits(config),
         is_banned: Arc::new(move |peer| asked.is_banned(peer)),
     }
 }
 
-fn sftp_config(limits: &Limits) -> SftpConfig {
+pub(super) fn sftp_config(limits: &Limits) -> SftpConfig {
     SftpConfig {
         max_channels: count(limits.channels),
         max_handles: count(limits.handles),

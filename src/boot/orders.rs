@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::gateway::{Gateway, serving};
+use super::gateway::{Gateway, serving, sftp_config};
 use super::{RunningLog, hostkeys, read_config};
 use crate::config::Config;
 use crate::failure::Failure;
@@ -93,7 +93,8 @@ impl Gateway {
         let fingerprints = host_keys.fingerprints();
         let bound = self.supervisor.bind(&config.sftp.listen).await?;
         reading.log.set_filter(&config.log.filter)?;
-        let serving = serving(&config, &self.gate, &self.authenticator, host_keys);
+        self.service = self.service.again(&sftp_config(&config.limits), host_keys);
+        let serving = serving(&config, &self.service, &self.authenticator);
         self.supervisor.replace(bound, &serving);
         self.grace = config.limits.grace();
         let later = waits_for_a_start(&self.started_with, &config);

@@ -12,7 +12,7 @@ mod listener;
 mod proxy;
 mod stream;
 
-pub use limits::{Limits, LoginSlot, Proxies, Refused};
+pub use limits::{Gauge, Limits, LoginSlot, Proxies, Refused};
 pub use listener::{Accepted, Listener, Service, ServiceFuture, bind};
 pub use proxy::fuzz_proxy;
 pub use stream::{KillableStream, StreamTransport};

@@ -93,14 +93,16 @@ const STARTS_KEPT: u32 = 4;
 /// Addresses that are remembered as known; the one seen longest ago makes room.
 const MAX_KNOWN: usize = 4096;
 
+/// Counts the connections of one socket. It outlives listeners, so that new limits forget neither
+/// who is there nor who is known.
 #[derive(Debug)]
-pub(crate) struct Gauge {
-    limits: Limits,
+pub struct Gauge {
     counts: Mutex<Counts>,
 }
 
 #[derive(Debug)]
 struct Counts {
+    limits: Limits,
     connections: usize,
     unauthenticated: usize,
     by_address: HashMap<IpAddr, usize>,
@@ -119,7 +121,8 @@ pub struct LoginSlot {
 }
 
 impl Gauge {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    /// Nobody is there yet.
+    pub fn new(limits: Limits) -> Arc<Self> {
         let counts = Counts {
             connections: 0,
             unauthenticated: 0,
@@ -127,11 +130,26 @@ impl Gauge {
             known: HashMap::new(),
             starts: f64::from(limits.starts_per_second),
             refilled: Instant::now(),
+            limits,
         };
         Arc::new(Gauge {
-            limits,
             counts: Mutex::new(counts),
         })
+    }
+
+    /// New connections come under these limits; what is open counts towards them.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().limits = limits;
+    }
+
+    /// From accept to login.
+    pub(crate) fn grace(&self) -> Duration {
+        self.lock().limits.grace
+    }
+
+    /// Who must say a client's address.
+    pub(crate) fn proxies(&self) -> Proxies {
+        self.lock().limits.proxies.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Counts> {
@@ -142,19 +160,20 @@ impl Gauge {
     pub(crate) fn enter(self: &Arc<Self>, peer: IpAddr) -> Result<LoginSlot, Refused> {
         let address = bucket(peer);
         let mut counts = self.lock();
-        if counts.connections >= self.limits.max_connections {
+        let limits = counts.limits.clone();
+        if counts.connections >= limits.max_connections {
             return Err(Refused::Connections);
         }
         let known = counts.known.contains_key(&address);
-        let kept = if known { 0 } else { self.limits.kept_for_known };
-        if counts.unauthenticated + kept >= self.limits.max_unauthenticated {
+        let kept = if known { 0 } else { limits.kept_for_known };
+        if counts.unauthenticated + kept >= limits.max_unauthenticated {
             return Err(Refused::Unauthenticated);
         }
         let here = counts.by_address.get(&address).copied().unwrap_or(0);
-        if here >= self.limits.max_unauthenticated_per_address {
+        if here >= limits.max_unauthenticated_per_address {
             return Err(Refused::Address);
         }
-        if !counts.take_start(self.limits.starts_per_second, known) {
+        if !counts.take_start(limits.starts_per_second, known) {
             return Err(Refused::StartRate);
         }
         counts.connections += 1;
@@ -356,5 +375,26 @@ mod tests {
             counts.remember(IpAddr::from(i.to_be_bytes()));
         }
         assert_eq!(counts.known.len(), MAX_KNOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_limits_forget_neither_who_is_there_nor_who_is_known() {
+        let gauge = Gauge::new(small());
+        let known: IpAddr = "192.0.2.1".parse().unwrap();
+        let stays = gauge.enter(known).unwrap();
+        stays.admitted();
+        let _waits = gauge.enter("192.0.2.2".parse().unwrap()).unwrap();
+        gauge.set_limits(Limits {
+            max_unauthenticated: 3,
+            ..small()
+        });
+        let stranger = gauge.enter("192.0.2.3".parse().unwrap());
+        assert_eq!(stranger.unwrap_err(), Refused::Unauthenticated);
+        let _again = gauge.enter(known).unwrap();
+        gauge.set_limits(Limits {
+            max_connections: 3,
+            ..small()
+        });
+        assert_eq!(gauge.enter(known).unwrap_err(), Refused::Connections);
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{Gauge, Limits, LoginSlot, Proxies, Refused};
+use crate::limits::{Gauge, LoginSlot, Proxies, Refused};
 use crate::proxy::{Header, read_header};
 use crate::stream::{KillableStream, StreamTransport};
 
@@ -87,14 +87,13 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_PROBES: u32 = 6;
 
 impl Listener {
-    /// Takes a bound socket over.
-    pub fn new(socket: TcpListener, limits: Limits) -> Self {
-        let (grace, proxies) = (limits.grace, limits.proxies.clone());
+    /// Takes a bound socket over, whose connections `gauge` counts and limits.
+    pub fn new(socket: TcpListener, gauge: Arc<Gauge>) -> Self {
         Listener {
             socket,
-            gauge: Gauge::new(limits),
-            grace,
-            proxies,
+            grace: gauge.grace(),
+            proxies: gauge.proxies(),
+            gauge,
         }
     }
 
@@ -252,6 +251,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
     use super::*;
+    use crate::limits::Limits;
 
     /// Says `hi`, takes the first byte for a login, echoes the rest.
     struct Echo;
@@ -282,7 +282,7 @@ mod tests {
         let socket = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = socket.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let listener = Listener::new(socket, limits);
+        let listener = Listener::new(socket, Gauge::new(limits));
         let task = tokio::spawn(listener.serve(Arc::new(Echo), move |_| banned, stop.clone()));
         Running {
             address,

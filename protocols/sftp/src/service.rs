@@ -52,6 +52,22 @@ impl SftpService {
         })
     }
 
+    /// The same service by other settings and host keys, for new connections. What is bounded for
+    /// all connections together stays so over both.
+    pub fn again(&self, config: &SftpConfig, host_keys: HostKeys) -> Arc<Self> {
+        let engine = EngineConfig {
+            max_handles: config.max_handles,
+            ..self.engine.clone()
+        };
+        Arc::new(SftpService {
+            gate: self.gate.clone(),
+            authenticator: self.authenticator.clone(),
+            ssh: ssh_config(config, host_keys),
+            engine,
+            max_channels: config.max_channels,
+        })
+    }
+
     /// Speaks SSH on one connection until it ends, and until everything it had begun has ended.
     pub async fn serve_connection(self: Arc<Self>, accepted: Accepted) {
         let Accepted {

@@ -27,7 +27,7 @@ use portcullis_gate::{
 use portcullis_model::{
     AccessView, AccountId, AccountName, CredentialId, Principal, ProtocolSet, SiteRole, VirtualPath,
 };
-use portcullis_net::{Limits, Listener};
+use portcullis_net::{Gauge, Limits, Listener};
 use portcullis_sftp::{HostKeys, SftpConfig, SftpService, generate_key};
 use portcullis_storage_local::{LocalConfig, LocalStorage};
 use tokio_util::sync::CancellationToken;
@@ -280,7 +280,7 @@ async fn main() {
         max_connections: MANY,
         ..Limits::default()
     };
-    Listener::new(socket, limits)
+    Listener::new(socket, Gauge::new(limits))
         .serve(service, |_| false, CancellationToken::new())
         .await;
 }
