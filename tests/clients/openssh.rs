@@ -309,7 +309,11 @@ fn scp_copies_both_ways_and_replaces() {
 fn only_the_sftp_subsystem_is_served() {
     let demo = Demo::start();
     let (account, _) = demo.add_worker("olga");
-    for words in [&["id"][..], &["scp", "-t", "/"]] {
+    for words in [
+        &["id"][..],
+        &["scp", "-t", "/;id"],
+        &["sh", "-c", "scp -t /"],
+    ] {
         let mut command = Command::new(which("ssh"));
         command
             .args(ssh_options(&demo, &account))
