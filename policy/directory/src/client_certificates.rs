@@ -103,7 +103,7 @@ fn check(certificate: &X509Certificate<'_>, now: i64) -> Result<(), String> {
 /// Those of one account.
 pub(crate) const OF_ACCOUNT: &str = "SELECT c.id, c.version, t.public_key, t.expires \
      FROM client_certificates t JOIN credentials c ON c.id = t.credential \
-     WHERE t.account = $1 ORDER BY c.id LIMIT $2";
+     WHERE t.account = $1 LIMIT $2";
 
 /// As a login asks for them.
 pub(crate) async fn for_login(
