@@ -109,10 +109,8 @@ impl Gateway {
             "the control socket",
             control.run(gate.clone(), audit, clock, order),
         ));
-        let mut aside = JoinSet::new();
-        aside.spawn(remind(gate.clone()));
         let watched = Watched::new(&gate, &directory, supervisor.listening());
-        aside.spawn(metrics.serve(watched));
+        let aside = beside(&gate, metrics, watched);
         Ok(Gateway {
             folder,
             _lock: lock,
@@ -218,6 +216,14 @@ impl Gateway {
 async fn lasting(what: &'static str, task: impl Future<Output = ()>) -> &'static str {
     task.await;
     what
+}
+
+/// Starts what the gateway can do without.
+fn beside(gate: &Arc<Gate>, metrics: Endpoint, watched: Watched) -> JoinSet<()> {
+    let mut aside = JoinSet::new();
+    aside.spawn(remind(gate.clone()));
+    aside.spawn(metrics.serve(watched));
+    aside
 }
 
 /// Warns while nobody could log in without an identity provider (rule P2).

@@ -139,7 +139,12 @@ impl Gauge {
 
     /// New connections come under these limits; what is open counts towards them.
     pub fn set_limits(&self, limits: Limits) {
-        self.lock().limits = limits;
+        let mut counts = self.lock();
+        let rate = f64::from(limits.starts_per_second);
+        // A burst that was used up stays used up.
+        let gained = rate - f64::from(counts.limits.starts_per_second);
+        counts.starts = (counts.starts + gained).clamp(0.0, rate);
+        counts.limits = limits;
     }
 
     /// From accept to login.
@@ -375,6 +380,22 @@ mod tests {
             counts.remember(IpAddr::from(i.to_be_bytes()));
         }
         assert_eq!(counts.known.len(), MAX_KNOWN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_higher_rate_of_starts_holds_at_once_and_a_used_burst_stays_used() {
+        let slow = Limits {
+            starts_per_second: 1,
+            ..small()
+        };
+        let address: IpAddr = "192.0.2.1".parse().unwrap();
+        let gauge = Gauge::new(slow.clone());
+        gauge.set_limits(small());
+        drop(gauge.enter(address).unwrap());
+        let gauge = Gauge::new(slow.clone());
+        drop(gauge.enter(address).unwrap());
+        gauge.set_limits(slow);
+        assert_eq!(gauge.enter(address).unwrap_err(), Refused::StartRate);
     }
 
     #[tokio::test(start_paused = true)]
