@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use crate::explain::{Notes, Silent};
+use crate::explain::{Notes, Reached, Silent};
 use crate::path::parent_of;
 use crate::{
     AccessLevel, AccessRequest, AccessView, Action, GrantId, LevelSet, PlaceKind, Protocol,
@@ -268,7 +268,12 @@ fn walk<N: Notes>(
             let at_folder = here.len() == folder.len();
             let stand = rules.grants.iter();
             let stand = stand.filter_map(|index| view.grants.get(*index));
-            notes.grants(stand, at_folder, blocked_at, fenced_at);
+            let reached = Reached {
+                at_folder,
+                blocked_at,
+                fenced_at,
+            };
+            notes.grants(stand, reached);
             for reach in &rules.reaches {
                 let cut_by_fence = reach.level != AccessLevel::Admin && fenced_at.is_some();
                 let works = (at_folder || reach.recursive) && blocked_at.is_none() && !cut_by_fence;

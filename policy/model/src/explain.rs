@@ -11,18 +11,23 @@ use crate::{
     GrantSubject, PlaceKind, SingleChange, ViewGrant, VirtualPath,
 };
 
+/// How the walk came to one folder.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached<'a> {
+    /// Whether it is the folder that was asked about, and not one above.
+    pub(crate) at_folder: bool,
+    /// The block met on the way, or here.
+    pub(crate) blocked_at: Option<&'a str>,
+    /// The fence met on the way.
+    pub(crate) fenced_at: Option<&'a str>,
+}
+
 /// Listens to a walk. `decide` listens with [`Silent`], which costs nothing.
 pub(crate) trait Notes {
     /// Whether the walk goes on for the notes' sake once the answer is known.
     const KEEPS: bool;
     /// Hears of all grants on one folder.
-    fn grants<'a>(
-        &mut self,
-        grants: impl Iterator<Item = &'a ViewGrant>,
-        at_folder: bool,
-        blocked_at: Option<&str>,
-        fenced_at: Option<&str>,
-    );
+    fn grants<'a>(&mut self, grants: impl Iterator<Item = &'a ViewGrant>, reached: Reached<'_>);
     fn decisive(&mut self, grant: GrantId);
 }
 
@@ -30,14 +35,7 @@ pub(crate) struct Silent;
 
 impl Notes for Silent {
     const KEEPS: bool = false;
-    fn grants<'a>(
-        &mut self,
-        _: impl Iterator<Item = &'a ViewGrant>,
-        _: bool,
-        _: Option<&str>,
-        _: Option<&str>,
-    ) {
-    }
+    fn grants<'a>(&mut self, _: impl Iterator<Item = &'a ViewGrant>, _: Reached<'_>) {}
     fn decisive(&mut self, _: GrantId) {}
 }
 
@@ -106,15 +104,9 @@ struct Kept {
 }
 
 impl Kept {
-    fn grant(
-        &mut self,
-        grant: &ViewGrant,
-        at_folder: bool,
-        blocked_at: Option<&str>,
-        fenced_at: Option<&str>,
-    ) {
-        let verdict = match (blocked_at, fenced_at) {
-            _ if !at_folder && !grant.recursive => GrantVerdict::NotRecursive,
+    fn grant(&mut self, grant: &ViewGrant, reached: Reached<'_>) {
+        let verdict = match (reached.blocked_at, reached.fenced_at) {
+            _ if !reached.at_folder && !grant.recursive => GrantVerdict::NotRecursive,
             (Some(folder), _) => GrantVerdict::CutByBlock(folder.to_owned()),
             (None, Some(folder)) if grant.level != AccessLevel::Admin => {
                 GrantVerdict::CutByFence(folder.to_owned())
@@ -135,15 +127,9 @@ impl Kept {
 impl Notes for Kept {
     const KEEPS: bool = true;
 
-    fn grants<'a>(
-        &mut self,
-        grants: impl Iterator<Item = &'a ViewGrant>,
-        at_folder: bool,
-        blocked_at: Option<&str>,
-        fenced_at: Option<&str>,
-    ) {
+    fn grants<'a>(&mut self, grants: impl Iterator<Item = &'a ViewGrant>, reached: Reached<'_>) {
         for grant in grants {
-            self.grant(grant, at_folder, blocked_at, fenced_at);
+            self.grant(grant, reached);
         }
     }
 
