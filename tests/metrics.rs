@@ -6,17 +6,21 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::wire::OK;
-use crate::harness::{Demo, Login, Serve, Ssh, eventually, login_key, run, which};
+use crate::harness::{Demo, Login, Postgres, Serve, Ssh, eventually, login_key, run, which};
 
 /// A gateway that tells its counts, and where.
 fn watched() -> (Demo, SocketAddr) {
+    watched_with(Serve::default())
+}
+
+fn watched_with(serve: Serve) -> (Demo, SocketAddr) {
     // A port that was free a moment ago.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
     let serve = Serve {
         limits: format!("refusal_milliseconds = 50\n[metrics]\nlisten = \"{address}\""),
-        ..Serve::default()
+        ..serve
     };
     (Demo::serve_with(serve), address)
 }
@@ -109,6 +113,39 @@ fn health_and_readiness_are_told() {
     assert_eq!(curl(at, "/", &[]).0, "404");
     assert_eq!(curl(at, "/metrics?x", &[]).0, "404");
     assert_eq!(curl(at, "/metrics", &["--data", "x"]).0, "405");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_gateway_is_not_ready_and_says_why() {
+    let (demo, at) = watched();
+    let (olga, _) = demo.add_worker("olga");
+    let stays = login_key(&demo, &olga).await;
+    demo.json(&["drain"]);
+    let drains = || curl(at, "/readyz", &[]) == ("503".into(), "not listening\n".into());
+    eventually(Duration::from_secs(5), "it is not ready", drains);
+    assert_eq!(curl(at, "/healthz", &[]).0, "200");
+    assert!(stays.sftp().await.is_ok(), "who is here stays");
+}
+
+// rule C7
+#[test]
+fn a_gateway_whose_directory_is_away_is_not_ready_until_it_is_back() {
+    let server = Postgres::start();
+    let (_demo, at) = watched_with(Serve {
+        database: Some(Postgres::address_by(server.port())),
+        ..Serve::default()
+    });
+    assert_eq!(curl(at, "/readyz", &[]), ("200".into(), "ok\n".into()));
+    server.stop();
+    let away: (String, String) = ("503".into(), "the directory does not answer\n".into());
+    for _ in 0..3 {
+        assert_eq!(curl(at, "/readyz", &[]), away);
+        assert_eq!(curl(at, "/healthz", &[]).0, "200");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    server.start_again();
+    let back = || curl(at, "/readyz", &[]).0 == "200";
+    eventually(Duration::from_secs(30), "it is ready again", back);
 }
 
 #[test]

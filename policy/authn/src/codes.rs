@@ -17,10 +17,13 @@ use crate::{
 };
 
 const CODES_LIMIT: u32 = 5;
-const CODES_WINDOW: Duration = Duration::from_secs(15 * 60);
+pub(crate) const CODES_WINDOW: Duration = Duration::from_secs(15 * 60);
 const DAILY_LIMIT: u32 = 20;
-const DAILY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const DAILY_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 const LANES: usize = 64;
+/// Steps of a quarter of an hour. A code that was spent further in the future than that was spent
+/// by a clock that was ahead, and would keep every other one from being right until then.
+pub const STEPS_AHEAD: i64 = 30;
 
 /// Lets one code of an account be checked at a time, so that guesses side by side are counted as
 /// strictly as guesses one after the other. Accounts that share a lane wait for each other shortly.
@@ -115,7 +118,7 @@ impl Authenticator {
             self.count_wrong_code(check.account, now).await?;
             return Ok(Verdict::Refused(RefusalReason::WrongCode));
         };
-        if step > totp.last_step {
+        if step > totp.last_step || totp.last_step - step > STEPS_AHEAD {
             return Ok(Verdict::Fresh(CodeSpend {
                 totp: totp.credential,
                 step,

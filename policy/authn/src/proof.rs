@@ -75,6 +75,15 @@ pub struct RecoverySpend {
     pub hash: Vec<u8>,
 }
 
+/// The life of a factor ticket of this scope, in seconds (rule F4).
+pub fn ticket_seconds(scope: &str) -> u32 {
+    if scope == "web" {
+        12 * 60 * 60
+    } else {
+        10 * 60
+    }
+}
+
 /// A factor ticket that admission opens together with spending the code (rule F4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TicketOpening {

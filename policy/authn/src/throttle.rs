@@ -3,7 +3,8 @@
 //! Owns what is counted under which key, and what follows from a count. The counters live in the
 //! store, so that all nodes share them; only the list of banned addresses is kept in memory too,
 //! because the accept loop asks it for every connection.
-//! INVARIANT: what counts is decided by [`counts`] alone, and a credential that was valid but is
+//! INVARIANT: nothing is closed for longer than the rules say, whatever the clock was when it was
+//! closed; what counts is decided by [`counts`] alone, and a credential that was valid but is
 //! cut, asleep, expired or repeated never does.
 
 use std::collections::{HashMap, VecDeque};
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use portcullis_model::AccountId;
 
 use crate::certificates::CertificateProblem;
+use crate::codes::{CODES_WINDOW, DAILY_WINDOW};
 use crate::{
     LoginEvent, LoginEvents, LoginStore, RefusalReason, StoreError, Throttle, ThrottleKey,
 };
@@ -21,6 +23,7 @@ const PAIR_LIMIT: u32 = 10;
 const PAIR_WINDOW: Duration = Duration::from_secs(10 * 60);
 const FIRST_WAIT_SECONDS: u64 = 1;
 const LONGEST_WAIT_SECONDS: u64 = 15 * 60;
+const LONGEST_WAIT: Duration = Duration::from_secs(LONGEST_WAIT_SECONDS);
 /// How long waits go on doubling after the first one.
 const WAITS_WINDOW: Duration = Duration::from_secs(60 * 60);
 
@@ -33,6 +36,7 @@ const ADDRESS_LIMIT: u32 = 50;
 const ADDRESS_WINDOW: Duration = Duration::from_secs(60 * 60);
 const FIRST_BAN_SECONDS: u64 = 10 * 60;
 const LONGEST_BAN_SECONDS: u64 = 60 * 60;
+const LONGEST_BAN: Duration = Duration::from_secs(LONGEST_BAN_SECONDS);
 /// How long bans go on growing after the first one.
 const BANS_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -43,6 +47,20 @@ const MAX_BANS: usize = 10_000;
 const MAX_OWED: usize = 1_024;
 /// At most this many noted failures are counted on the way of one login.
 const SETTLED_AT_ONCE: usize = 32;
+
+impl ThrottleKey {
+    /// The longest time for which failures under such a key are counted together. A count that
+    /// would last longer is from a clock that was ahead, and is none.
+    pub fn longest_window(&self) -> Duration {
+        match self {
+            ThrottleKey::Pair { .. } => WAITS_WINDOW,
+            ThrottleKey::Account(_) => ACCOUNT_WINDOW,
+            ThrottleKey::Address(_) => BANS_WINDOW,
+            ThrottleKey::Codes(_) => CODES_WINDOW,
+            ThrottleKey::CodesDaily(_) => DAILY_WINDOW,
+        }
+    }
+}
 
 /// Who failed, from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,9 +188,11 @@ impl Throttles {
 
     /// Whether the address is banned, as far as memory knows.
     pub(crate) fn is_banned(&self, address: &str, now: SystemTime) -> bool {
+        // One from when the clock was ahead is shortened where the store is asked.
+        let longest = now + LONGEST_BAN;
         locked(&self.bans)
             .get(address)
-            .is_some_and(|until| *until > now)
+            .is_some_and(|until| *until > now && *until <= longest)
     }
 
     /// Reads the counters before an attempt.
@@ -192,15 +212,17 @@ impl Throttles {
             let problem = "the store answered another number of counters than was asked for";
             return Err(StoreError::new("reading login counters", problem));
         };
-        let banned = address
-            .closed_until
-            .filter(|until| *until > now && who.bannable);
+        let banned = self
+            .closed(&who.failures_of_address(), address, LONGEST_BAN, now)
+            .await?
+            .filter(|_| who.bannable);
         if let Some(until) = banned {
             self.remember_ban(&who.address, until, now);
         }
+        let waiting = self.closed(&who.pair(), pair, LONGEST_WAIT, now).await?;
         let entry = if banned.is_some() {
             Entry::Banned
-        } else if is_closed(pair, now) {
+        } else if waiting.is_some() {
             Entry::Waiting
         } else if everywhere.count < ACCOUNT_LIMIT || self.is_known(who, now).await? {
             Entry::Open
@@ -211,6 +233,25 @@ impl Throttles {
             entry,
             on_record: pair.count > 0 || waits.count > 0,
         })
+    }
+
+    /// Until when a key is closed, if it is. What was closed while the clock was ahead is closed
+    /// anew, for the longest time that the rules know.
+    async fn closed(
+        &self,
+        key: &ThrottleKey,
+        found: &Throttle,
+        longest: Duration,
+        now: SystemTime,
+    ) -> Result<Option<SystemTime>, StoreError> {
+        let Some(until) = found.closed_until.filter(|until| *until > now) else {
+            return Ok(None);
+        };
+        let last = now + longest;
+        if until > last {
+            self.store.close_key(key, last).await?;
+        }
+        Ok(Some(until.min(last)))
     }
 
     async fn is_known(&self, who: &Subject, now: SystemTime) -> Result<bool, StoreError> {
@@ -312,10 +353,6 @@ impl Throttles {
         }
         bans.insert(address.to_owned(), until);
     }
-}
-
-fn is_closed(throttle: &Throttle, now: SystemTime) -> bool {
-    throttle.closed_until.is_some_and(|until| until > now)
 }
 
 /// `first` doubled with each count after the first one, at most `longest`.

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::db::{self, Connection};
 use portcullis_authn::{
-    Invitation, ProvenCredential, PublicKey, SecretText, StoreError, StoredKey, StoredPassword,
-    StoredTotp, import_check_time,
+    Invitation, ProvenCredential, PublicKey, STEPS_AHEAD, SecretText, StoreError, StoredKey,
+    StoredPassword, StoredTotp, import_check_time,
 };
 use portcullis_model::{AccountId, CredentialId};
 
@@ -250,17 +250,21 @@ pub(crate) async fn set_totp(
 }
 
 /// Spends a code: whether it was still unspent (rule F3). One conditional statement, so that of any
-/// number of logins at once only one gets it.
+/// number of logins at once only one gets it. What a clock spent that was far ahead does not count.
 pub(crate) async fn spend(
     connection: &mut Connection,
     totp: CredentialId,
     step: i64,
 ) -> Result<bool, StoreError> {
-    db::query("UPDATE totp SET last_step = $1 WHERE credential = $2 AND last_step < $1")
-        .bind(step)
-        .bind(totp.0)
-        .changed(connection, "spending a one-time code")
-        .await
+    db::query(
+        "UPDATE totp SET last_step = $1 WHERE credential = $2 \
+         AND (last_step < $1 OR last_step > $3)",
+    )
+    .bind(step)
+    .bind(totp.0)
+    .bind(step.saturating_add(STEPS_AHEAD))
+    .changed(connection, "spending a one-time code")
+    .await
 }
 
 /// How many keys the account has.

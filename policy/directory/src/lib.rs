@@ -52,6 +52,7 @@ mod site;
 mod snapshot;
 mod space;
 mod statement;
+mod steady;
 mod subjects;
 mod throttles;
 mod tickets;

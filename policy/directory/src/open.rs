@@ -24,6 +24,7 @@ use crate::journal::{Files, Journal};
 use crate::nodes::{self, Nodes};
 use crate::server::Server;
 use crate::space::Room;
+use crate::steady::{self, Looking, Steady};
 use crate::writer::{Beginning, Tx, Writer};
 use crate::{DirectoryConfig, DirectoryError, audit, chain, schema, tickets};
 
@@ -50,6 +51,9 @@ pub struct Directory {
     checkpoints: Option<Checkpoints>,
     /// Where old audit records are to go.
     retention: Option<Retention>,
+    /// By which things are called old.
+    pub(crate) steady: Arc<Steady>,
+    looking: Looking,
     /// Logins whose time waits to be stored.
     pub(crate) noted: Noted,
 }
@@ -100,6 +104,8 @@ impl Directory {
         }
         let node = nodes::enter(&mut opened.connection, &config.node).await?;
         nodes::alone(&mut opened.connection, node).await?;
+        let seen = steady::seen(&mut opened.connection, node).await?;
+        let steady = Steady::new(config.clock.clone(), seen);
         let head = chain::load_head(&mut opened.connection, node).await?;
         let mut tx = Tx {
             connection: opened.connection,
@@ -127,13 +133,15 @@ impl Directory {
         let checkpoints = opened
             .mover
             .map(|mover| Checkpoints::start(mover, writer.commit_count()));
-        let clock = config.clock.clone();
         let retention = config
             .audit_keep_days
-            .map(|days| Retention::start(writer.clone(), clock, days));
+            .map(|days| Retention::start(writer.clone(), steady.clone(), days));
+        let looking = Looking::start(writer.clone(), steady.clone());
         Ok(Directory {
             readers: opened.readers,
             retention,
+            steady,
+            looking,
             writer,
             clock: config.clock,
             task: Mutex::new(Some(task)),
@@ -150,6 +158,7 @@ impl Directory {
         if let Some(retention) = &self.retention {
             retention.stop().await;
         }
+        self.looking.stop().await;
         if let Err(error) = self.store_use(&[]).await {
             tracing::warn!(%error, "the last logins were not stored");
         }

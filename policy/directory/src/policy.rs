@@ -1,6 +1,6 @@
 //! The port of policy, as the gate needs it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use portcullis_authn::StoreError;
@@ -153,6 +153,10 @@ impl PolicyStore for Directory {
 
     async fn idle_accounts(&self) -> Result<Vec<AccountName>, StoreError> {
         self.idle().await
+    }
+
+    fn steady_now(&self) -> Option<SystemTime> {
+        self.steady.now()
     }
 
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError> {

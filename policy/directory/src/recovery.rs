@@ -1,6 +1,6 @@
 //! Recovery codes (rule L5).
 //!
-//! Owns the `recovery_codes` table. Sees hashes only.
+//! Owns the `recovery_codes` table, and how many of each set are left. Sees hashes only.
 //! INVARIANT: a code that was spent is gone, and only one login gets it.
 
 use portcullis_authn::{ProvenCredential, RecoverySpend, StoreError, StoredRecovery};
@@ -55,6 +55,11 @@ pub(crate) async fn set(
             .run(&mut tx.connection, "making recovery codes")
             .await?;
     }
+    db::query("UPDATE credentials SET codes_left = $2 WHERE id = $1")
+        .bind(id.0)
+        .bind(i64::try_from(hashes.len()).unwrap_or(i64::MAX))
+        .run(&mut tx.connection, "making recovery codes")
+        .await?;
     Ok(old)
 }
 
@@ -72,27 +77,46 @@ pub(crate) async fn spend(
     connection: &mut Connection,
     spend: &RecoverySpend,
 ) -> Result<bool, StoreError> {
-    db::query("DELETE FROM recovery_codes WHERE credential = $1 AND hash = $2")
+    let doing = "spending a recovery code";
+    let spent = db::query("DELETE FROM recovery_codes WHERE credential = $1 AND hash = $2")
         .bind(spend.set.id.0)
         .bind(&spend.hash)
-        .changed(connection, "spending a recovery code")
+        .changed(&mut *connection, doing)
+        .await?;
+    if spent {
+        db::query("UPDATE credentials SET codes_left = codes_left - 1 WHERE id = $1")
+            .bind(spend.set.id.0)
+            .run(connection, doing)
+            .await?;
+    }
+    Ok(spent)
+}
+
+/// Removes every code of every set.
+pub(crate) async fn spend_all(connection: &mut Connection) -> Result<(), StoreError> {
+    let doing = "removing all recovery codes";
+    db::query("DELETE FROM recovery_codes")
+        .run(&mut *connection, doing)
+        .await?;
+    db::query("UPDATE credentials SET codes_left = 0 WHERE codes_left > 0")
+        .run(connection, doing)
         .await
 }
 
-/// Accounts that have few codes left, by name, with how many.
+/// Sets of at most `$1` codes, those with the fewest first.
+pub(crate) const FEWEST: &str = "SELECT a.name, c.codes_left FROM credentials c \
+     JOIN accounts a ON a.id = c.account WHERE c.codes_left <= $1 \
+     ORDER BY c.codes_left, c.account LIMIT $2";
+
+/// Accounts that have few codes left, with how many; those with the fewest first.
 pub(crate) async fn few(
     connection: &mut Connection,
     limit: i64,
 ) -> Result<Vec<(String, i64)>, StoreError> {
-    db::query_as(
-        "SELECT a.name, count(r.hash) FROM credentials c JOIN accounts a ON a.id = c.account \
-         LEFT JOIN recovery_codes r ON r.credential = c.id WHERE c.kind = 'recovery' \
-         GROUP BY a.name, a.name_normal HAVING count(r.hash) <= $1 \
-         ORDER BY a.name_normal LIMIT $2",
-    )
-    .bind(FEW)
-    .bind(limit)
-    .fetch_all(connection)
-    .await
-    .during("looking for few recovery codes")
+    db::query_as(FEWEST)
+        .bind(FEW)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+        .during("looking for few recovery codes")
 }

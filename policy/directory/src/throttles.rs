@@ -19,6 +19,9 @@ pub(crate) const KNOWN: i64 = 30 * DAY;
 const MOST_ADDRESSES: i64 = 1_000;
 /// Dead counters removed with every count, so that they never pile up.
 const SWEEP: i64 = 10;
+/// Nothing is counted or closed for longer than this; what is said to be is from a clock that was
+/// ahead. What such a clock closed goes once the login has shortened it.
+const LONGEST: i64 = 2 * DAY;
 
 fn parts(key: &ThrottleKey) -> (&'static str, String, &str) {
     match key {
@@ -37,8 +40,9 @@ fn throttle((count, closed_until): (i64, i64)) -> Throttle {
     }
 }
 
-/// One counter; its count is 0 where its window has ended.
-pub(crate) const READ: &str = "SELECT CASE WHEN window_end > $4 THEN count ELSE 0 END, \
+/// One counter; its count is 0 where its window has ended, or ends later than any can.
+pub(crate) const READ: &str = "SELECT \
+     CASE WHEN window_end > $4 AND window_end <= $5 THEN count ELSE 0 END, \
      closed_until FROM throttles WHERE kind = $1 AND subject = $2 AND address = $3";
 
 /// Reads one counter.
@@ -48,18 +52,21 @@ pub(crate) async fn read(
     now: SystemTime,
 ) -> Result<Throttle, StoreError> {
     let (kind, subject, address) = parts(key);
+    let now = millis(now);
     let row: Option<(i64, i64)> = db::query_as(READ)
         .bind(kind)
         .bind(subject)
         .bind(address)
-        .bind(millis(now))
+        .bind(now)
+        .bind(now.saturating_add(span(key.longest_window())))
         .fetch_optional(connection)
         .await
         .during("reading a counter of failures")?;
     Ok(row.map(throttle).unwrap_or_default())
 }
 
-/// Adds one to a counter whose window begins with its first count.
+/// Adds one to a counter whose window begins with its first count. One that would end later than a
+/// window that begins now is from a clock that was ahead, and begins anew.
 pub(crate) async fn count(
     connection: &mut Connection,
     key: &ThrottleKey,
@@ -71,18 +78,22 @@ pub(crate) async fn count(
     let end = now.saturating_add(span(window));
     db::query(
         "DELETE FROM throttles WHERE (kind, subject, address) IN (\
-         SELECT kind, subject, address FROM throttles WHERE dead_after <= $1 LIMIT $2)",
+         SELECT kind, subject, address FROM throttles WHERE dead_after <= $1 \
+         OR dead_after > $3 AND closed_until <= $1 LIMIT $2)",
     )
     .bind(now)
     .bind(SWEEP)
+    .bind(now.saturating_add(LONGEST))
     .run(&mut *connection, "clearing counters of failures")
     .await?;
     let row: (i64, i64) = db::query_as(
         "INSERT INTO throttles (kind, subject, address, count, window_end, closed_until, \
          dead_after) VALUES ($1, $2, $3, 1, $5, 0, $5) \
          ON CONFLICT (kind, subject, address) DO UPDATE SET \
-           count = CASE WHEN throttles.window_end > $4 THEN throttles.count + 1 ELSE 1 END, \
-           window_end = CASE WHEN throttles.window_end > $4 THEN throttles.window_end ELSE $5 END, \
+           count = CASE WHEN throttles.window_end > $4 AND throttles.window_end <= $5 \
+             THEN throttles.count + 1 ELSE 1 END, \
+           window_end = CASE WHEN throttles.window_end > $4 AND throttles.window_end <= $5 \
+             THEN throttles.window_end ELSE $5 END, \
            dead_after = CASE WHEN throttles.dead_after > $5 THEN throttles.dead_after ELSE $5 END \
          RETURNING count, closed_until",
     )
@@ -109,12 +120,14 @@ pub(crate) async fn close(
          dead_after) VALUES ($1, $2, $3, 0, 0, $4, $4) \
          ON CONFLICT (kind, subject, address) DO UPDATE SET \
            closed_until = $4, \
-           dead_after = CASE WHEN throttles.dead_after > $4 THEN throttles.dead_after ELSE $4 END",
+           dead_after = CASE WHEN throttles.dead_after > $4 AND throttles.dead_after <= $5 \
+             THEN throttles.dead_after ELSE $4 END",
     )
     .bind(kind)
     .bind(subject)
     .bind(address)
     .bind(millis(until))
+    .bind(millis(until).saturating_add(LONGEST))
     .run(connection, "closing a key")
     .await
 }

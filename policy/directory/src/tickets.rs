@@ -4,7 +4,7 @@
 //! removes its tickets in the same commit.
 
 use crate::db::{self, Connection};
-use portcullis_authn::{StoreError, TicketOpening, TicketQuery};
+use portcullis_authn::{StoreError, TicketOpening, TicketQuery, ticket_seconds};
 use portcullis_model::{AccountId, CredentialId};
 
 use crate::error::During;
@@ -14,13 +14,12 @@ use crate::writer::Tx;
 
 /// Live tickets answered at once, and kept per account and place.
 const MOST: i64 = 16;
-/// The longest life of a ticket, in milliseconds: 12 hours (WebDAV).
-const LONGEST: i64 = 12 * 60 * 60 * 1000;
 
-/// The live tickets of one account, first factor, scope and address.
+/// The live tickets of one account, first factor, scope and address. One that ends later than one
+/// that is opened now was opened by a clock that was ahead, and opens nothing.
 pub(crate) const LIVE: &str = "SELECT code_hash FROM tickets WHERE account = $1 \
      AND credential = $2 AND credential_version = $3 AND scope = $4 AND address = $5 \
-     AND ends > $6 ORDER BY ends DESC LIMIT $7";
+     AND ends > $6 AND ends <= $7 ORDER BY ends DESC LIMIT $8";
 
 /// The keyed hashes of the codes that opened the live tickets that fit.
 pub(crate) async fn live(
@@ -34,6 +33,7 @@ pub(crate) async fn live(
         .bind(query.scope)
         .bind(&query.address)
         .bind(millis(query.now))
+        .bind(last(query.scope, millis(query.now)))
         .bind(MOST)
         .fetch_all(connection)
         .await
@@ -48,11 +48,14 @@ pub(crate) async fn any_live(
     now: i64,
 ) -> Result<bool, StoreError> {
     let found: Option<i64> = db::query_scalar(
-        "SELECT id FROM tickets WHERE account = $1 AND credential = $2 AND ends > $3 LIMIT 1",
+        "SELECT id FROM tickets WHERE account = $1 AND credential = $2 AND ends > $3 \
+         AND ends <= CASE scope WHEN 'web' THEN $4 ELSE $5 END LIMIT 1",
     )
     .bind(account.0)
     .bind(first.0)
     .bind(now)
+    .bind(last("web", now))
+    .bind(last("sftp", now))
     .fetch_optional(connection)
     .await
     .during("reading factor tickets")?;
@@ -68,7 +71,7 @@ pub(crate) async fn open(
 ) -> Result<(), StoreError> {
     let life = i64::from(ticket.life_seconds)
         .saturating_mul(1000)
-        .min(LONGEST);
+        .min(last(ticket.scope, 0));
     db::query(
         "INSERT INTO tickets (account, credential, credential_version, scope, address, \
          code_hash, ends) VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -115,15 +118,26 @@ pub(crate) async fn delete_all(connection: &mut Connection) -> Result<(), StoreE
         .await
 }
 
-/// Removes tickets that have ended.
+/// Removes tickets that have ended, and those that a clock opened which was ahead: they would live
+/// again once their time has come.
 pub(crate) async fn purge(tx: &mut Tx) -> Result<(), StoreError> {
     let now = millis(tx.clock.now());
     purge_at(&mut tx.connection, now).await
 }
 
 async fn purge_at(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
-    db::query("DELETE FROM tickets WHERE ends <= $1")
-        .bind(now)
-        .run(connection, "removing ended factor tickets")
-        .await
+    db::query(
+        "DELETE FROM tickets WHERE ends <= $1 \
+         OR ends > $3 AND (scope <> 'web' OR ends > $2)",
+    )
+    .bind(now)
+    .bind(last("web", now))
+    .bind(last("sftp", now))
+    .run(connection, "removing ended factor tickets")
+    .await
+}
+
+/// When a ticket ends that is opened now: none ends later.
+fn last(scope: &str, now: i64) -> i64 {
+    now.saturating_add(i64::from(ticket_seconds(scope)).saturating_mul(1000))
 }

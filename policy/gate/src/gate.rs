@@ -335,8 +335,11 @@ impl Ports {
                 return;
             }
         };
-        let older_than = now
-            .checked_sub(self.config.partial_life)
+        // Those of deleted accounts go all the same.
+        let older_than = self
+            .policy
+            .steady_now()
+            .and_then(|now| now.checked_sub(self.config.partial_life))
             .unwrap_or(SystemTime::UNIX_EPOCH);
         match self.storage.purge_partials(older_than, &gone).await {
             Ok(0) => {}

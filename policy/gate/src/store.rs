@@ -196,6 +196,12 @@ pub trait PolicyStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// The time, where something may be called old by it: the clock has gone as evenly as time
+    /// passes for long enough. Nothing is removed for its age otherwise.
+    fn steady_now(&self) -> Option<SystemTime> {
+        None
+    }
+
     /// Accounts deleted whose partial uploads may still lie in the storage (rule U5).
     async fn deleted_accounts(&self) -> Result<Vec<AccountId>, StoreError>;
 

@@ -12,13 +12,8 @@ use crate::codes::code_hash;
 use crate::{
     AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, LoginAccount, ProvenCredential,
     RecoverySpend, RefusalReason, SecondFactor, SecretText, SiteLogin, StoredClientCertificate,
-    TicketOpening, address_key, client_certificates,
+    TicketOpening, address_key, client_certificates, ticket_seconds,
 };
-
-/// Life of the tickets of SFTP and FTP (rule F4).
-const TICKET_SECONDS: u32 = 10 * 60;
-/// Life of the tickets of WebDAV and the web (rule F4).
-const WEB_TICKET_SECONDS: u32 = 12 * 60 * 60;
 
 /// A first factor that was right.
 pub(super) struct Proven {
@@ -205,11 +200,7 @@ impl AuthnAttempt {
             scope,
             address: address_key(self.context.peer),
             code_hash: code_hash(&self.authn.site_key, totp, code),
-            life_seconds: if scope == "web" {
-                WEB_TICKET_SECONDS
-            } else {
-                TICKET_SECONDS
-            },
+            life_seconds: ticket_seconds(scope),
         })
     }
 }

@@ -465,3 +465,47 @@ async fn a_secret_that_does_not_open_refuses() {
     let refusal = refused(world.login("partner", with_code(&world.code())).await);
     assert_eq!(refusal.reason, RefusalReason::Unavailable);
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+// rule F3: what a clock that was ahead counted and spent keeps nobody out when it comes back
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_comes_back_leaves_codes_as_good_as_before() {
+    let world = World::new();
+    world.add(1, "partner", true);
+    world.clock.turn(YEAR);
+    let early = world.code();
+    accepted(world.login("partner", with_code(&early)).await);
+    for number in 0..5 {
+        let mut attempt = world.attempt_from(&format!("192.0.2.{number}"));
+        let _ = attempt.submit("partner", password(PASSWORD)).await;
+        let _ = attempt.submit("partner", code(&world.wrong_code())).await;
+    }
+    world.clock.set_back(YEAR);
+    let given = world.code();
+    accepted(world.login("partner", with_code(&given)).await);
+    // It is spent like any other.
+    let mut attempt = world.attempt_from(ELSEWHERE);
+    let _ = attempt.submit("partner", password(PASSWORD)).await;
+    let refusal = refused(attempt.submit("partner", code(&given)).await);
+    assert_eq!(refusal.reason, RefusalReason::SpentCode);
+}
+
+// rule F3: a clock that is set back by less brings no spent code back
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_a_little_leaves_spent_codes_spent() {
+    let world = World::new();
+    world.add(1, "partner", true);
+    world.store.site(SiteFactorRule::Everyone, false);
+    let early = world.code();
+    accepted(world.login("partner", with_code(&early)).await);
+    world.clock.turn(minutes(14));
+    accepted(world.login("partner", with_code(&world.code())).await);
+    world.clock.set_back(minutes(14));
+    let mut attempt = world.attempt();
+    let _ = attempt.submit("partner", password(PASSWORD)).await;
+    let refusal = refused(attempt.submit("partner", code(&early)).await);
+    assert_eq!(refusal.reason, RefusalReason::SpentCode);
+    world.clock.turn(minutes(15));
+    accepted(world.login("partner", with_code(&world.code())).await);
+}

@@ -335,3 +335,64 @@ async fn the_ban_list_is_bounded() {
     assert!(!world.authn.is_banned("10.0.0.0".parse().unwrap()));
     assert!(world.authn.is_banned("10.0.39.65".parse().unwrap()));
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+// rule B1: what was closed while the clock was ahead is closed for 15 minutes at most
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_comes_back_leaves_no_pair_waiting_for_years() {
+    let world = plain_site();
+    world.clock.turn(YEAR);
+    for _ in 0..10 {
+        fail(&world, OFFICE, "partner").await;
+    }
+    world.clock.set_back(YEAR);
+    for passed in [0, 899] {
+        world.clock.turn(seconds(passed));
+        let refusal = refused(world.login("partner", password(PASSWORD)).await);
+        assert_eq!(refusal.reason, RefusalReason::Throttled, "after {passed} s");
+    }
+    world.clock.turn(seconds(1));
+    // One failure more does not bring the years back.
+    assert_eq!(
+        fail(&world, OFFICE, "partner").await,
+        RefusalReason::WrongPassword
+    );
+    accepted(world.login("partner", password(PASSWORD)).await);
+}
+
+// rule B2: and a ban for an hour
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_comes_back_leaves_no_address_banned_for_years() {
+    let world = plain_site();
+    let peer = OFFICE.parse().unwrap();
+    world.clock.turn(YEAR);
+    for number in 0..50 {
+        fail(&world, OFFICE, &format!("nobody{number}")).await;
+    }
+    assert!(world.authn.is_banned(peer));
+    world.clock.set_back(YEAR);
+    for passed in [0, 3599] {
+        world.clock.turn(seconds(passed));
+        let refusal = refused(world.login("partner", password(PASSWORD)).await);
+        assert!(refusal.disconnect, "after {passed} s: {}", refusal.reason);
+        assert!(world.authn.is_banned(peer));
+    }
+    world.clock.turn(seconds(1));
+    assert!(!world.authn.is_banned(peer));
+    accepted(world.login("partner", password(PASSWORD)).await);
+}
+
+// rule B1: slowness is for an hour
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_comes_back_leaves_no_account_slow() {
+    let world = plain_site();
+    world.clock.turn(YEAR);
+    for number in 0..100 {
+        fail(&world, &format!("203.0.113.{number}"), "partner").await;
+    }
+    world.clock.set_back(YEAR);
+    let started = Instant::now();
+    accepted(world.login("partner", password(PASSWORD)).await);
+    assert!(started.elapsed() < seconds(5), "{:?}", started.elapsed());
+}

@@ -49,6 +49,10 @@ impl FakeClock {
     pub(crate) fn turn(&self, by: Duration) {
         *self.0.lock().unwrap() += by;
     }
+
+    pub(crate) fn set_back(&self, by: Duration) {
+        *self.0.lock().unwrap() -= by;
+    }
 }
 
 impl Clock for FakeClock {

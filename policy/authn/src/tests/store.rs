@@ -166,7 +166,7 @@ impl FakeStore {
             if totp.credential != spend.totp {
                 return Err(RefusalReason::Cut);
             }
-            if totp.last_step >= spend.step {
+            if (0..=STEPS_AHEAD).contains(&(totp.last_step - spend.step)) {
                 return Err(RefusalReason::SpentCode);
             }
             totp.last_step = spend.step;
@@ -257,6 +257,8 @@ impl LoginStore for FakeStore {
                 && ticket.opening.scope == query.scope
                 && ticket.opening.address == query.address
                 && ticket.ends > query.now
+                && ticket.ends
+                    <= query.now + Duration::from_secs(ticket_seconds(query.scope).into())
         });
         Ok(live
             .map(|ticket| ticket.opening.code_hash.clone())
@@ -269,11 +271,12 @@ impl LoginStore for FakeStore {
         now: SystemTime,
     ) -> Result<Vec<Throttle>, StoreError> {
         let state = self.reach().await?;
-        let read = |key| {
+        let read = |key: &ThrottleKey| {
             let Some(counter) = state.counters.get(key) else {
                 return Throttle::default();
             };
-            let count = if counter.ends > now {
+            let last = now + key.longest_window();
+            let count = if counter.ends > now && counter.ends <= last {
                 counter.throttle.count
             } else {
                 0
@@ -301,7 +304,7 @@ impl LoginStore for FakeStore {
             .counters
             .entry(key.clone())
             .or_insert_with(|| fresh.clone());
-        if counter.ends <= now {
+        if counter.ends <= now || counter.ends > now + window {
             counter.throttle.count = 0;
             counter.ends = now + window;
         }

@@ -11,7 +11,7 @@ use super::{Done, Making, Stored, refused};
 use crate::db::{self, Sql};
 use crate::error::During;
 use crate::outbox::Touched;
-use crate::tickets;
+use crate::{recovery, tickets};
 
 /// How far every counter is set forward: beyond what was numbered after any backup.
 const BEYOND: &str = "1000000";
@@ -31,9 +31,10 @@ impl Making<'_> {
         let connection = &mut self.tx.connection;
         tickets::delete_all(connection).await?;
         // Redeemed or spent since; nobody knows which.
-        for gone in ["DELETE FROM invitations", "DELETE FROM recovery_codes"] {
-            db::query(gone).run(connection, DOING).await?;
-        }
+        db::query("DELETE FROM invitations")
+            .run(connection, DOING)
+            .await?;
+        recovery::spend_all(connection).await?;
         db::query("UPDATE totp SET last_step = $1 WHERE last_step < $1")
             .bind(self.now / STEP + 1)
             .run(connection, DOING)

@@ -3,13 +3,13 @@
 //! Owns how records go: a signed stub is stored first and says what will be missing, then the
 //! records under it are removed a few at a time, so that nobody waits long for the writer.
 //! INVARIANT: only whole ranges between checkpoints go, none of whose records is younger than the
-//! limit and none of whose intents is without outcome; nothing goes where the chain is not the one
-//! that was signed.
+//! limit by a clock that is trusted and none of whose intents is without outcome; nothing goes where
+//! the chain is not the one that was signed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use portcullis_authn::{Clock, StoreError};
+use portcullis_authn::StoreError;
 use portcullis_gate::{AuditEvent, AuditKind, AuditOutcome};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
@@ -18,11 +18,14 @@ use super::signed::{Checkpoint, Stub, newest};
 use crate::db;
 use crate::error::{During, Full};
 use crate::job::Tx;
+use crate::steady::Steady;
 use crate::times::{DAY, millis};
 use crate::writer::Writer;
 
 /// How often it is looked for old records.
 const EVERY: Duration = Duration::from_secs(3600);
+/// How often, where the clock is not trusted yet.
+const UNTIL_TRUSTED: Duration = Duration::from_secs(60);
 /// Records that are removed in one commit, and the pause after it, which leaves the writer to
 /// others.
 const BATCH: i64 = 500;
@@ -36,9 +39,9 @@ pub(crate) struct Retention {
 
 impl Retention {
     /// Starts the task: records are kept for so many days.
-    pub(crate) fn start(writer: Writer, clock: Arc<dyn Clock>, keep_days: u32) -> Self {
+    pub(crate) fn start(writer: Writer, steady: Arc<Steady>, keep_days: u32) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(run(writer, clock, keep_days, stopped));
+        let task = tokio::spawn(run(writer, steady, keep_days, stopped));
         Retention {
             stop,
             task: Mutex::new(Some(task)),
@@ -58,13 +61,16 @@ impl Retention {
 
 async fn run(
     writer: Writer,
-    clock: Arc<dyn Clock>,
+    steady: Arc<Steady>,
     keep_days: u32,
     mut stopped: watch::Receiver<bool>,
 ) {
     loop {
         let removing = async {
-            if let Err(error) = remove_old(&writer, &*clock, keep_days).await {
+            let Some(now) = steady.now() else {
+                return tokio::time::sleep(UNTIL_TRUSTED).await;
+            };
+            if let Err(error) = remove_old(&writer, now, keep_days).await {
                 tracing::error!(error = %Full(&error), "old audit records were not removed");
             }
             tokio::time::sleep(EVERY).await;
@@ -80,10 +86,10 @@ async fn run(
 /// Removes what is older than so many days; how many records went.
 pub(crate) async fn remove_old(
     writer: &Writer,
-    clock: &dyn Clock,
+    now: SystemTime,
     keep_days: u32,
 ) -> Result<u64, StoreError> {
-    let before = millis(clock.now()) - i64::from(keep_days) * DAY;
+    let before = millis(now) - i64::from(keep_days) * DAY;
     let rule = format!("audit.keep_days = {keep_days}");
     let through: i64 = writer
         .run(move |tx| Box::pin(async move { stub(tx, before, rule).await }))

@@ -326,6 +326,39 @@ async fn a_ticket_has_an_absolute_end_and_admits_while_it_lives() {
     assert_eq!(refused(&site, &proven).await, RefusalReason::Cut);
 }
 
+#[tokio::test]
+async fn what_a_clock_that_was_ahead_opened_and_spent_is_void_when_it_comes_back() {
+    // rules F3, F4
+    let ahead = Duration::from_secs(6 * 60 * 60);
+    let mut site = Site::new().await;
+    let mut proven = two_factors(&site, "ana").await;
+    let present = proven.spend.unwrap();
+    site.forward(ahead);
+    proven.spend = Some(portcullis_authn::CodeSpend {
+        step: present.step + 6 * 120,
+        ..present
+    });
+    admit(&site, &proven).await.unwrap();
+    assert_eq!(tickets(&site, &proven).await, 1);
+    *site.clock.0.lock().unwrap() -= ahead;
+    assert_eq!(tickets(&site, &proven).await, 0);
+    let mut again = proven.clone();
+    again.second = SecondFactor::Ticket;
+    (again.spend, again.ticket) = (None, None);
+    again.credentials.truncate(1);
+    assert_eq!(refused(&site, &again).await, RefusalReason::Cut);
+    // Nor does it come to life when its time comes.
+    site.reopen().await;
+    site.forward(ahead);
+    assert_eq!(tickets(&site, &proven).await, 0);
+    *site.clock.0.lock().unwrap() -= ahead;
+    // The code of now is good, once.
+    proven.spend = Some(present);
+    admit(&site, &proven).await.unwrap();
+    assert_eq!(refused(&site, &proven).await, RefusalReason::SpentCode);
+    assert_eq!(tickets(&site, &proven).await, 1);
+}
+
 async fn invited(site: &Site, text: &str) -> Proven {
     let id = site.user(text).await;
     let expires = site.now() + Duration::from_secs(3600);

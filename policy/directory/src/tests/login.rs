@@ -176,3 +176,72 @@ async fn a_stronger_hash_replaces_only_the_password_it_was_made_of() {
         .unwrap();
     assert_eq!(stored().await.hash.expose(), "$argon2id$other");
 }
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+#[tokio::test]
+async fn what_was_counted_while_the_clock_was_ahead_begins_anew() {
+    // rules B1, B2, F3
+    let site = Site::new().await;
+    let directory = &site.directory;
+    let id = AccountId(1);
+    let keys = [
+        pair("a"),
+        ThrottleKey::Account(id),
+        ThrottleKey::Address("a".to_owned()),
+        ThrottleKey::Codes(id),
+        ThrottleKey::CodesDaily(id),
+    ];
+    let ahead = site.now() + YEAR;
+    for key in &keys {
+        for _ in 0..3 {
+            directory.count_failure(key, WINDOW, ahead).await.unwrap();
+        }
+    }
+    let read = directory.throttles(&keys, site.now()).await.unwrap();
+    assert!(read.iter().all(|counter| counter.count == 0), "{read:?}");
+    for expected in [1, 2] {
+        let counted = directory
+            .count_failure(&keys[0], WINDOW, site.now())
+            .await
+            .unwrap();
+        assert_eq!(counted.count, expected);
+    }
+    // What nobody asks for again does not lie there for a year.
+    let mut snapshot = directory.snapshot().await.unwrap();
+    let rows: i64 = db::query_scalar("SELECT count(*) FROM throttles WHERE dead_after > $1")
+        .bind(crate::times::millis(site.now() + YEAR / 2))
+        .fetch_one(&mut snapshot)
+        .await
+        .unwrap();
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn what_was_closed_while_the_clock_was_ahead_stays_until_it_is_shortened() {
+    // rule B1
+    let site = Site::new().await;
+    let directory = &site.directory;
+    let key = pair("a");
+    let far = site.now() + YEAR;
+    directory.close_key(&key, far).await.unwrap();
+    directory
+        .count_failure(&pair("b"), WINDOW, site.now())
+        .await
+        .unwrap();
+    let read = async || {
+        directory
+            .throttles(std::slice::from_ref(&key), site.now())
+            .await
+    };
+    assert_eq!(read().await.unwrap()[0].closed_until, Some(far));
+    let near = site.now() + WINDOW;
+    directory.close_key(&key, near).await.unwrap();
+    assert_eq!(read().await.unwrap()[0].closed_until, Some(near));
+    site.forward(WINDOW);
+    directory
+        .count_failure(&pair("b"), WINDOW, site.now())
+        .await
+        .unwrap();
+    assert_eq!(read().await.unwrap()[0].closed_until, None);
+}

@@ -33,6 +33,7 @@ mod retention;
 mod signed;
 mod transfer;
 mod upgrade;
+mod way;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -48,6 +49,7 @@ use serde_json::Value;
 
 use crate::Directory;
 use database::{beside, config, needs_a_server, on_a_server};
+use way::Way;
 
 /// A clock that stands until it is moved.
 struct Standing(Mutex<SystemTime>);

@@ -1,6 +1,6 @@
 //! Several gateways on one database (rules C4, C7, M5).
 
-use portcullis_gate::CutReport;
+use portcullis_gate::{AuditStore as _, CutReport};
 
 use super::*;
 use crate::NodeName;
@@ -190,6 +190,52 @@ async fn a_lost_connection_is_made_anew_and_nothing_is_stored_twice() {
         (&true.into(), &4.into()),
         "{told}"
     );
+}
+
+// rule A2: the commit is made, and its answer lost with the connection
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_of_which_nobody_heard_is_stored_once() {
+    needs_a_server();
+    let mut site = Site::new().await;
+    site.directory.close().await;
+    let mut settings = config(site.folder.path()).await;
+    settings.clock = site.clock.clone();
+    let crate::Database::Server(url) = &settings.database else {
+        panic!("not a server");
+    };
+    let way = Way::around(url).expect("tests/run gives an address by a socket");
+    settings.database = crate::Database::Server(way.url.clone());
+    site.directory = Arc::new(Directory::open(settings).await.unwrap());
+    for round in 0..4 {
+        let intent = event(&site, AuditKind::File, AuditOutcome::Intent);
+        let intent = site.directory.intent(intent).await.unwrap();
+        let outcome = event(&site, AuditKind::File, AuditOutcome::Done);
+        site.directory.record(outcome, Some(intent));
+        way.loses_answers(true);
+        let add = user(&format!("u{round}"));
+        let told = site.directory.carry_out(ROOT, add.clone()).await;
+        way.loses_answers(false);
+        assert!(told.is_err(), "nobody heard of it: {told:?}");
+        // The retry says that it is there.
+        let told = site.directory.carry_out(ROOT, add).await;
+        assert!(matches!(told, Err(AdminError::Refused(_))), "{told:?}");
+    }
+    site.directory.settle().await.unwrap();
+    let mut beside = beside(site.folder.path()).await;
+    for (count, of) in [
+        (4, "accounts WHERE name LIKE 'u%'"),
+        (4, "audit WHERE kind = 'file' AND outcome = 'intent'"),
+        (4, "audit WHERE kind = 'file' AND outcome = 'done'"),
+        (4, "audit WHERE record LIKE '%user.add%'"),
+        (4, "outbox"),
+    ] {
+        let ask = super::database::anywhere(format!("SELECT count(*) FROM {of}"));
+        let found: i64 = db::query_scalar(ask).fetch_one(&mut beside).await.unwrap();
+        assert_eq!(found, count, "{of}");
+    }
+    let anchors = Vec::new();
+    let told = site.query(AdminQuery::AuditVerify { anchors }).await;
+    assert_eq!(told["ok"], true, "{told}");
 }
 
 /// As if a node had not been heard of for so long.

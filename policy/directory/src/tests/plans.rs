@@ -64,7 +64,7 @@ fn scans(plan: &[String]) -> Vec<&String> {
 async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
     // rule C3, and the promise of `AccessView`
     let site = Site::new().await;
-    let hot: [Sql; 32] = [
+    let hot: [Sql; 33] = [
         accounts::BY_ID.into(),
         accounts::BY_NAME.into(),
         accounts::PAGE.into(),
@@ -90,6 +90,7 @@ async fn a_login_and_a_decision_touch_one_account_and_its_groups() {
         app_passwords::ENDING.into(),
         app_passwords::ANYWHERE.into(),
         recovery::OF_ACCOUNT.into(),
+        recovery::FEWEST.into(),
         tickets::LIVE.into(),
         throttles::READ.into(),
         throttles::LAST_FROM.into(),

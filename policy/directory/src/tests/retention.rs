@@ -10,7 +10,7 @@ use crate::audit::retention::remove_old;
 const DAYS: Duration = Duration::from_secs(24 * 60 * 60);
 
 async fn remove(site: &Site, keep_days: u32) -> u64 {
-    remove_old(&site.directory.writer, &*site.clock, keep_days)
+    remove_old(&site.directory.writer, site.now(), keep_days)
         .await
         .unwrap()
 }
@@ -141,7 +141,7 @@ async fn nothing_goes_where_the_chain_is_not_the_one_that_was_signed() {
         "UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 3) WHERE seq = 10",
     )
     .await;
-    let told = remove_old(&site.directory.writer, &*site.clock, 30).await;
+    let told = remove_old(&site.directory.writer, site.now(), 30).await;
     assert!(told.is_err());
     assert_eq!(numbers(&site).await, (1, 30));
 }
@@ -243,7 +243,7 @@ async fn a_stub_that_this_gateway_did_not_sign_removes_nothing() {
          FROM audit_checkpoints WHERE last_seq = 10",
     ] {
         tamper(&site, stub).await;
-        let told = remove_old(&site.directory.writer, &*site.clock, 30).await;
+        let told = remove_old(&site.directory.writer, site.now(), 30).await;
         assert!(told.is_err());
         assert_eq!(numbers(&site).await, (1, 30));
         tamper(&site, "DELETE FROM audit_stubs").await;
@@ -274,20 +274,115 @@ async fn old_records_go_on_being_removed_after_the_key_was_replaced() {
     assert!(remove(&site, 30).await >= 20);
 }
 
-#[tokio::test]
-async fn the_directory_removes_by_itself_where_it_is_told_to() {
-    let site = three_ages().await;
+/// Lets so much time pass, by the clock and evenly.
+async fn pass(site: &Site, length: Duration) {
+    tokio::time::pause();
+    site.forward(length);
+    tokio::time::advance(length).await;
+    tokio::time::resume();
+}
+
+/// The first record, once it is so, or after a while in which it was not.
+async fn first_becomes(site: &Site, first: i64, within: Duration) -> i64 {
+    let started = std::time::Instant::now();
+    loop {
+        let found = numbers(site).await.0;
+        if found == first || started.elapsed() >= within {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const LONG: Duration = Duration::from_secs(10);
+const SHORT: Duration = Duration::from_millis(500);
+
+async fn keep_ten_days(site: &mut Site) {
     site.directory.close().await;
     let mut settings = config(site.folder.path()).await;
     settings.clock = site.clock.clone();
     settings.audit_keep_days = Some(10);
-    let directory = Directory::open(settings).await.unwrap();
-    for _ in 0..200 {
-        if numbers(&site).await.0 == 21 {
-            break;
-        }
+    site.directory = Arc::new(Directory::open(settings).await.unwrap());
+}
+
+// rule A4: after a stop of many days too, once the clock went evenly for a day
+#[tokio::test]
+async fn the_directory_removes_by_itself_where_it_is_told_to() {
+    let mut site = three_ages().await;
+    keep_ten_days(&mut site).await;
+    pass(&site, 23 * HOUR).await;
+    assert_eq!(first_becomes(&site, 21, SHORT).await, 1);
+    pass(&site, HOUR + MINUTE).await;
+    assert_eq!(first_becomes(&site, 21, LONG).await, 21);
+    site.directory.close().await;
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A site whose clock has been trusted, with thirty records of now.
+async fn trusted() -> Site {
+    let mut site = Site::new().await;
+    ten_records(&site).await;
+    keep_ten_days(&mut site).await;
+    for hours in [23, 1, 1] {
+        pass(&site, hours * HOUR + MINUTE).await;
+    }
+    let started = std::time::Instant::now();
+    while clock_trusted(&site).await == 0 {
+        assert!(started.elapsed() < LONG, "it is never trusted");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(numbers(&site).await.0, 21);
-    directory.close().await;
+    site
+}
+
+async fn clock_trusted(site: &Site) -> i64 {
+    let mut connection = beside(site.folder.path()).await;
+    crate::db::query_scalar("SELECT max(clock_trusted) FROM nodes")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+// rule A4
+#[tokio::test]
+async fn a_clock_that_is_set_far_forward_removes_nothing_and_a_restart_does_not_hide_it() {
+    let mut site = trusted().await;
+    site.forward(DAYS * 400);
+    pass(&site, HOUR + MINUTE).await;
+    assert_eq!(first_becomes(&site, 11, SHORT).await, 1);
+    for _ in 0..2 {
+        keep_ten_days(&mut site).await;
+        for hours in [2, 20] {
+            pass(&site, hours * HOUR).await;
+            assert_eq!(first_becomes(&site, 11, SHORT).await, 1);
+        }
+    }
+    // It is set right; what is young stays for ever.
+    let wrong = DAYS * 400;
+    *site.clock.0.lock().unwrap() -= wrong;
+    keep_ten_days(&mut site).await;
+    pass(&site, 2 * HOUR).await;
+    assert_eq!(first_becomes(&site, 11, SHORT).await, 1);
+    // What is old goes.
+    for _ in 0..10 {
+        pass(&site, 24 * HOUR).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_ne!(first_becomes(&site, 11, LONG).await, 1);
+}
+
+// rule A4
+#[tokio::test]
+async fn after_a_restart_that_took_no_day_old_records_go_within_an_hour() {
+    let mut site = trusted().await;
+    for _ in 0..9 {
+        pass(&site, 23 * HOUR).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    site.forward(HOUR * 14);
+    keep_ten_days(&mut site).await;
+    assert_eq!(first_becomes(&site, 11, SHORT).await, 1);
+    pass(&site, HOUR + MINUTE).await;
+    assert_ne!(first_becomes(&site, 11, LONG).await, 1);
 }

@@ -1,7 +1,6 @@
 //! From SQLite to a server: everything arrives, or nothing does.
 
 use sqlx::ConnectOptions as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::audit::ten_records;
 use super::database::{embedded, server_config};
@@ -100,7 +99,7 @@ async fn filled(folder: &tempfile::TempDir) -> DirectoryConfig {
         db::query(sql).execute(&mut connection).await.unwrap();
     }
     site.forward(Duration::from_secs(9 * 24 * 3600));
-    remove_old(&site.directory.writer, &*site.clock, 8)
+    remove_old(&site.directory.writer, site.now(), 8)
         .await
         .unwrap();
     site.directory.close().await;
@@ -292,55 +291,19 @@ async fn a_target_that_holds_something_is_left_alone() {
     assert!(transfer(&here, "mysql://x", true).await.is_err());
 }
 
-/// Hands on what both sides say, and cuts the line once the client asked for a commit.
-async fn cut_at_the_commit(server: tokio::net::UnixStream, client: tokio::net::UnixStream) {
-    let (mut from_server, mut to_server) = server.into_split();
-    let (mut from_client, mut to_client) = client.into_split();
-    let answers = tokio::spawn(async move {
-        let _ended = tokio::io::copy(&mut from_server, &mut to_client).await;
-    });
-    let mut buffer = vec![0; 65536];
-    while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-        let last = buffer[..read].windows(6).any(|six| six == b"COMMIT");
-        if last {
-            answers.abort();
-            let _ended = answers.await;
-            to_server.write_all(&buffer[..read]).await.unwrap();
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            return;
-        }
-        to_server.write_all(&buffer[..read]).await.unwrap();
-    }
-}
-
 // rule C1
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[allow(clippy::disallowed_methods, reason = "tests")]
 async fn an_answer_that_is_lost_is_not_taken_for_a_no() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let Some((_, url)) = target(&to).await else {
         return;
     };
-    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
-    // A server that listens elsewhere is not reached by this test's way.
-    let Some(socket) = options.get_socket().cloned() else {
+    let Some(way) = Way::around(&url) else {
         return;
     };
-    let name = format!(".s.PGSQL.{}", options.get_port());
-    let between = tempfile::tempdir().unwrap();
-    let listener = tokio::net::UnixListener::bind(between.path().join(&name)).unwrap();
-    let real = socket.join(&name);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = tokio::net::UnixStream::connect(&real).await.unwrap();
-            tokio::spawn(cut_at_the_commit(server, client));
-        }
-    });
-    let old = format!("host={}", socket.display());
-    let around = url.replace(&old, &format!("host={}", between.path().display()));
-    assert_ne!(around, url);
+    way.loses_answers(true);
     let here = filled(&from).await;
-    let told = transfer(&here, &around, true).await;
+    let told = transfer(&here, &way.url, true).await;
     assert!(
         matches!(told, Err(DirectoryError::Undecided(_))),
         "{told:?}"

@@ -1,0 +1,2 @@
+DROP INDEX credentials_codes_left;
+ALTER TABLE credentials DROP COLUMN codes_left;
