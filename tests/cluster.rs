@@ -206,6 +206,21 @@ impl Cluster {
     }
 }
 
+/// Logs in at a gateway that could not read the directory since then: nobody is even greeted while
+/// nothing can be vouched for.
+async fn let_in_again(gateway: &Demo, account: &Account, since: Instant) -> Ssh {
+    let key = account.ssh_key_file.as_deref().unwrap();
+    loop {
+        if let Ok(mut ssh) = Ssh::connect(gateway).await
+            && ssh.try_key(&account.name, key).await == Login::Accepted
+        {
+            return ssh;
+        }
+        assert!(since.elapsed() < Duration::from_secs(60));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 // rules C4, C7, M5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leaver_is_cut_on_both_gateways_at_once() {
@@ -299,17 +314,7 @@ async fn a_gateway_cut_off_from_the_database_ends_everything_and_comes_back() {
 
     cluster.hole.close();
     let healed = Instant::now();
-    let back = loop {
-        // Nobody is even greeted while nothing can be vouched for.
-        let key = cluster.stella.ssh_key_file.as_deref().unwrap();
-        if let Ok(mut ssh) = Ssh::connect(&cluster.second).await
-            && ssh.try_key("stella", key).await == Login::Accepted
-        {
-            break ssh;
-        }
-        assert!(healed.elapsed() < Duration::from_secs(60));
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    };
+    let back = let_in_again(&cluster.second, &cluster.stella, healed).await;
     assert!(back.sftp().await.is_ok());
     let mut gone = Ssh::connect(&cluster.second).await.unwrap();
     let key = cluster.liam.ssh_key_file.as_deref().unwrap();
@@ -347,7 +352,10 @@ async fn a_database_that_restarts_in_the_middle_of_a_cut_loses_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_goes_deaf_is_made_anew_and_words_are_quick_again() {
     let cluster = Cluster::start().await;
-    assert_eq!(cluster.hole.deafen(), 1, "the second gateway listens");
+    // The command that made its data folder listened, too.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let listened = cluster.hole.deafen();
+    assert!(listened > 0, "the second gateway listens");
     let deaf = Instant::now();
     // Its queries pass: a cut arrives all the same, by what is read every second.
     let mut there = login_key(&cluster.second, &cluster.liam).await;
@@ -356,7 +364,7 @@ async fn a_listener_that_goes_deaf_is_made_anew_and_words_are_quick_again() {
     assert!(there.wait_for_end(Duration::from_secs(1)).await);
     cluster.first.cli(&["user", "enable", "liam"]).must();
     let listeners = &cluster.hole.listeners;
-    while listeners.count.load(Ordering::SeqCst) < 2 {
+    while listeners.count.load(Ordering::SeqCst) == listened {
         assert!(deaf.elapsed() < LEASE, "nobody noticed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Cluster, LEASE};
+use super::{Cluster, LEASE, let_in_again};
 use crate::cut::measured::transfer;
-use crate::harness::{Finished, Postgres, login_key};
+use crate::harness::{Finished, Postgres};
 
 /// How long after the command was begun the server ends.
 const OFFSETS: [u64; 7] = [0, 5, 15, 30, 60, 120, 300];
@@ -61,7 +61,7 @@ async fn a_server_that_restarts_in_the_middle_of_a_cut_leaves_nothing_half() {
         let mut open = Vec::new();
         let mut running = Vec::new();
         for gateway in [&cluster.first, &cluster.second] {
-            let ssh = login_key(gateway, &cluster.liam).await;
+            let ssh = let_in_again(gateway, &cluster.liam, Instant::now()).await;
             running.push(transfer(&ssh, &file).await);
             open.push(ssh);
         }

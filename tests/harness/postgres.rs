@@ -18,8 +18,10 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one on a free port of loopback.
     pub fn start() -> Postgres {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        // A port that was free a moment ago.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let server = Postgres {
             programs: programs(),
             folder: tempfile::Builder::new().prefix("pg").tempdir().unwrap(),

@@ -3,8 +3,8 @@
 //! Owns how records go: a signed stub is stored first and says what will be missing, then the
 //! records under it are removed a few at a time, so that nobody waits long for the writer.
 //! INVARIANT: only whole ranges between checkpoints go, none of whose records is younger than the
-//! limit by a clock that is trusted and none of whose intents is without outcome; nothing goes where
-//! the chain is not the one that was signed.
+//! limit by a clock that is trusted and none of whose intents is without outcome; nothing goes
+//! where the chain is not the one that was signed.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

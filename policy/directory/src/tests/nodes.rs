@@ -218,7 +218,7 @@ async fn a_commit_of_which_nobody_heard_is_stored_once() {
         assert!(told.is_err(), "nobody heard of it: {told:?}");
         // The retry says that it is there.
         let told = site.directory.carry_out(ROOT, add).await;
-        assert!(matches!(told, Err(AdminError::Refused(_))), "{told:?}");
+        assert!(matches!(told, Err(AdminError::Exists { .. })), "{told:?}");
     }
     site.directory.settle().await.unwrap();
     let mut beside = beside(site.folder.path()).await;

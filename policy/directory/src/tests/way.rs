@@ -57,9 +57,15 @@ async fn hand_on(server: UnixStream, client: UnixStream, loses: Arc<AtomicBool>)
         let _ended = tokio::io::copy(&mut from_server, &mut to_client).await;
     });
     let mut buffer = vec![0; 65536];
+    let mut prepared: Option<Vec<u8>> = None;
     while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-        let last = buffer[..read].windows(6).any(|six| six == b"COMMIT");
-        if last && loses.load(Ordering::SeqCst) {
+        let said = &buffer[..read];
+        let says = |text: &[u8]| said.windows(text.len()).any(|some| some == text);
+        let name = name_of_commit(said);
+        let plain = says(b"COMMIT") && name.is_none();
+        let asks = plain || prepared.as_deref().is_some_and(says);
+        prepared = name.or(prepared);
+        if asks && loses.load(Ordering::SeqCst) {
             answers.abort();
             let _ended = answers.await;
             to_server.write_all(&buffer[..read]).await.unwrap();
@@ -70,4 +76,14 @@ async fn hand_on(server: UnixStream, client: UnixStream, loses: Arc<AtomicBool>)
             return;
         }
     }
+}
+
+/// The name, with the zero behind it, under which a client has `COMMIT` prepared: later it says the
+/// name only.
+fn name_of_commit(said: &[u8]) -> Option<Vec<u8>> {
+    let text = said.windows(8).position(|some| some == b"\0COMMIT\0")?;
+    let name = said[..text]
+        .iter()
+        .rposition(|byte| !byte.is_ascii_graphic());
+    Some(said[name.map_or(0, |before| before + 1)..=text].to_vec())
 }
