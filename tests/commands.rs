@@ -225,6 +225,30 @@ fn explain_gives_reasons() {
     assert_eq!(told["answer"], "allow", "{told}");
 }
 
+// permissions.md 8: what is printed can be typed, and all of it is said
+#[test]
+fn what_would_turn_an_answer_can_be_typed() {
+    let demo = Demo::start();
+    demo.add_user("carl");
+    demo.make_folder("/our files");
+    let ask = || {
+        demo.cli(&["policy", "explain", "carl", "read", "/our files/f"])
+            .must()
+            .out
+    };
+    let grant = "portcullis grant add '/our files' read --user carl";
+    let told = ask();
+    assert!(
+        told.contains(&format!("what would turn it: {grant}")),
+        "{told}"
+    );
+    demo.cli(&["user", "disable", "carl"]).must();
+    let told = ask();
+    assert!(told.contains("no single change would turn it"), "{told}");
+    assert!(told.contains("    portcullis user enable carl\n"), "{told}");
+    assert!(told.contains(grant), "{told}");
+}
+
 #[test]
 fn secrets_are_never_arguments() {
     let demo = Demo::start();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::harness::wire::OK;
 use crate::harness::{Demo, Login, Ssh, eventually, login_key};
 
 fn settings(demo: &Demo) -> String {
@@ -131,4 +132,29 @@ async fn a_drain_ends_after_so_long_and_says_why() {
     eventually(Duration::from_secs(20), "the gateway has left", || {
         !demo.lives()
     });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_for_machines_holds_one_object_a_line_and_no_secret() {
+    let demo = Demo::serve("login_seconds = 30\n[log]\nformat = \"json\"\nfilter = \"debug\"\n");
+    let (account, folder) = demo.add_worker("jens");
+    let ssh = login_key(&demo, &account).await;
+    let mut sftp = ssh.sftp().await.unwrap();
+    assert_eq!(sftp.put(&format!("{folder}/f"), b"contents-of-f").await, OK);
+    let mut stranger = Ssh::connect(&demo).await.unwrap();
+    let wrong = stranger.try_password("jens", "hunter2-my-password").await;
+    assert_eq!(wrong, Login::Refused);
+    drop((stranger, ssh));
+    let log = demo.log();
+    assert!(log.lines().count() > 2, "{log}");
+    for line in log.lines() {
+        let object: serde_json::Value = serde_json::from_str(line).expect(line);
+        for key in ["timestamp", "level", "target"] {
+            assert!(object[key].is_string(), "{key}: {line}");
+        }
+        assert!(object["fields"]["message"].is_string(), "message: {line}");
+    }
+    for secret in ["hunter2-my-password", "contents-of-f"] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }

@@ -316,6 +316,7 @@ pub(super) fn sftp_config(limits: &Limits) -> SftpConfig {
         max_channels: count(limits.channels),
         max_handles: count(limits.handles),
         window: count32(limits.window_kib).saturating_mul(1024),
+        max_waiting: count(limits.waiting_mib).saturating_mul(1024 * 1024),
         idle: limits.idle(),
         ..SftpConfig::default()
     }

@@ -193,13 +193,13 @@ fn in_words(note: &Value) -> Value {
 /// The change that would turn the answer, as the command that makes it where there is one.
 fn turning(change: &Value, user: &AccountName) -> Option<String> {
     let get = |key: &str| present::cell(change.get(key).unwrap_or(&Value::Null));
-    let (folder, grant) = (get("folder"), get("grant"));
-    Some(match change.get("do")?.as_str()? {
-        "activate" => format!("portcullis user enable {user}"),
-        "permit_protocol" => format!(
-            "letting {user} enter by {}; see `portcullis user set --help`",
-            get("protocol")
-        ),
+    let (folder, grant) = (present::shell_word(&get("folder")), get("grant"));
+    let user = &present::shell_word(user.shown());
+    let do_what = change.get("do")?.as_str()?;
+    if let Some(text) = entering(do_what, change, user) {
+        return Some(text);
+    }
+    Some(match do_what {
         "remove_fence" => format!("portcullis fence remove {folder}"),
         "remove_block" => format!(
             "removing what blocks {user} at {folder}; `portcullis block list {folder}` shows its \
@@ -215,6 +215,64 @@ fn turning(change: &Value, user: &AccountName) -> Option<String> {
         "remove_role" => format!("portcullis user set {user} --role none"),
         _ => return None,
     })
+}
+
+/// The same for what lets somebody in, or keeps one out.
+fn entering(do_what: &str, change: &Value, user: &str) -> Option<String> {
+    let get = |key: &str| present::cell(change.get(key).unwrap_or(&Value::Null));
+    let (protocol, of) = (get("protocol"), get("of"));
+    Some(match do_what {
+        "activate" => format!("portcullis user enable {user}"),
+        "activate_at_provider" => {
+            format!("activating {user} at its identity provider, which deactivated it (rule P3)")
+        }
+        "extend" => format!("portcullis user set {user} --expires never (or a later date)"),
+        "permit_protocol" if of == "site" => {
+            format!("opening {protocol} on the site; see `portcullis site set --help`")
+        }
+        "permit_protocol" => {
+            format!("letting {user} enter by {protocol}; see `portcullis user set --help`")
+        }
+        "permit_address" if of == "groups" => format!(
+            "{} in the list of one of its groups; see `portcullis group set --help`",
+            get("address")
+        ),
+        "permit_address" => format!(
+            "{} in its list of addresses; see `portcullis user set --help`",
+            get("address")
+        ),
+        "permit_app_passwords" => "portcullis site set app_passwords allowed".to_owned(),
+        "new_app_password" => new_app_password(change, user, &protocol),
+        "remove_app_password" => format!("portcullis app-password remove {user} {}", get("id")),
+        _ => return None,
+    })
+}
+
+fn new_app_password(change: &Value, user: &str, protocol: &str) -> String {
+    let option = |key: &str, name: &str| {
+        let value = change.get(key).and_then(Value::as_str);
+        value.map_or_else(String::new, |value| {
+            format!(" --{name} {}", present::shell_word(value))
+        })
+    };
+    let because = change.get("because").and_then(Value::as_array);
+    let because: Vec<&str> = because
+        .into_iter()
+        .flatten()
+        .filter_map(|why| match why.as_str()? {
+            "expired" => Some("has expired"),
+            "protocol" => Some("is for other protocols"),
+            "folder" => Some("is for another folder"),
+            "address" => Some("is not for this address"),
+            _ => None,
+        })
+        .collect();
+    format!(
+        "portcullis app-password add {user} --protocol {protocol}{}{} (this one {})",
+        option("folder", "folder"),
+        option("from", "from"),
+        because.join(", ")
+    )
 }
 
 /// The explanation in sentences.
@@ -262,6 +320,12 @@ fn explained(answer: &Value, user: &AccountName) -> String {
         .and_then(|change| turning(change, user))
     {
         text.push_str(&format!("  what would turn it: {change}\n"));
+    }
+    if let Some(changes) = answer.get("changes").and_then(Value::as_array) {
+        text.push_str("  no single change would turn it; these together do:\n");
+        for change in changes.iter().filter_map(|change| turning(change, user)) {
+            text.push_str(&format!("    {change}\n"));
+        }
     }
     text
 }

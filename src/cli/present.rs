@@ -258,6 +258,16 @@ pub fn cut(answer: &Value) -> bool {
         .any(|key| answer.get(key) == Some(&Value::Bool(true)))
 }
 
+/// A text as one word of a command line.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

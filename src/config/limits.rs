@@ -113,6 +113,9 @@ limits! {
     window_kib = 16384, 64 ..= 65536, "KiB",
         "how far a client may send ahead on one channel; more serves distant clients better, and \
          takes no memory here";
+    /// What clients have sent ahead that is held here, over all channels.
+    waiting_mib = 256, 16 ..= 65536, "MiB",
+        "memory for what clients have sent ahead, over all channels together, about";
     /// Silence after which a logged-in session ends.
     idle_seconds = 3600, 30 ..= 604800, "seconds", "silence after which a session is ended";
     /// How long partial uploads are kept.

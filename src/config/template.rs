@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::limits::LIMITS;
 
 const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its default; take the `#` away
-# to change it. `portcullis check-config` says what is wrong, with the line. Changes take effect
-# when the gateway is started again. Users, groups and rights are not set here: see
-# `portcullis --help`.
+# to change it. `portcullis check-config` says what is wrong, with the line. `portcullis reload`
+# reads this file again and ends nothing; it names what takes effect at the next start only. Users,
+# groups and rights are not set here: see `portcullis --help`.
 
 [sftp]
 # Addresses and ports to listen on: one text, or a list of up to 16.

@@ -13,7 +13,11 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-CIPHERS = ("chacha20-poly1305@openssh.com", "aes128-gcm@openssh.com")
+CIPHERS = (
+    "chacha20-poly1305@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-gcm@openssh.com",
+)
 USER, PASSWORD = "fgbench", "bench-Pass1"
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -72,12 +76,13 @@ def pss_kib(pid):
 
 class Portcullis:
     name = "portcullis"
+    program = HERE / "serve"
 
     def __init__(self, root, fsync):
         self.port = free_port()
         env = dict(os.environ, FSYNC="close" if fsync else "never")
         self.process = subprocess.Popen(
-            [HERE / "serve", str(self.port), str(root)], env=env, stdout=subprocess.DEVNULL
+            [self.program, str(self.port), str(root)], env=env, stdout=subprocess.DEVNULL
         )
         self.folder = "/"
         self.login = ["sshpass", "-p", PASSWORD]
@@ -88,6 +93,13 @@ class Portcullis:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
+
+
+class AllowsAll(Portcullis):
+    """The same wires and storage under a gate that allows all and audits nothing."""
+
+    name = "allows_all"
+    program = os.environ.get("BENCH_ALLOW_ALL")
 
 
 class OpenSsh:
@@ -161,6 +173,7 @@ def small(server, folder, count, results, label="small"):
     client(server, f"mkdir {there}/small\n")
     names = [f"f{index}" for index in range(count)]
     idle = client(server, "pwd\n")
+    before = cpu_seconds(server.process.pid)
     for what, line in (
         ("up", "put {local}/{name} {there}/small/{name}\n"),
         ("down", "get {there}/small/{name} /dev/null\n"),
@@ -169,6 +182,8 @@ def small(server, folder, count, results, label="small"):
         batch = "".join(line.format(local=local, there=there, name=name) for name in names)
         took = client(server, batch) - idle
         results.setdefault(f"{label} {what} files/s", []).append(count / took)
+    cpu = cpu_seconds(server.process.pid) - before
+    results.setdefault(f"{label} CPU ms/file", []).append(cpu * 1000 / count)
     client(server, f"rmdir {there}/small\n")
 
 
@@ -226,7 +241,7 @@ def main():
     disk = pathlib.Path(tempfile.mkdtemp(prefix="bench", dir=told.disk))
     data = memory / "data.bin"
     data.write_bytes(os.urandom(1 << 20) * told.size)
-    results = {"openssh": {}, "portcullis": {}}
+    results = {"openssh": {}, "portcullis": {}, "allows_all": {}}
     try:
         for number in range(told.rounds):
             order = (OpenSsh, Portcullis) if number % 2 == 0 else (Portcullis, OpenSsh)
@@ -240,6 +255,13 @@ def main():
                 listing(server, root, told.entries, found)
                 if number == 0:
                     idle(server, told.sessions, found)
+                server.stop()
+                shutil.rmtree(root)
+            if AllowsAll.program:
+                root = memory / "root-allows-all"
+                root.mkdir()
+                server = AllowsAll(root, fsync=False)
+                small(server, memory, told.files, results["allows_all"])
                 server.stop()
                 shutil.rmtree(root)
         for kind in (Portcullis, OpenSsh):
@@ -257,8 +279,13 @@ def main():
             theirs = median(values)
             row = {"measure": measure, "portcullis": ours, "openssh": theirs}
             row["ratio"] = round(ours / theirs, 2) if theirs else None
+            line = f"{measure:<45} {ours:>10} {theirs:>10} {row['ratio']}"
+            if measure in results["allows_all"]:
+                free = row["allows_all"] = median(results["allows_all"][measure])
+                row["price"] = round(ours / free, 2) if free else None
+                line += f", allows all {free} ({row['price']})"
             out.write(json.dumps(row) + "\n")
-            print(f"{measure:<45} {ours:>10} {theirs:>10} {row['ratio']}")
+            print(line)
 
 
 if __name__ == "__main__":

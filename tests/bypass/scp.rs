@@ -7,6 +7,7 @@ use std::time::Duration;
 use russh::ChannelMsg;
 use russh::client::Msg;
 
+use crate::clients::paramiko;
 use crate::harness::{Demo, Ssh, login_key};
 
 /// One transfer on a channel of its own.
@@ -238,4 +239,12 @@ async fn the_cut_ends_every_transfer_of_scp() {
         assert!(status.is_none() && told.len() < 64_000_000);
     }
     assert!(!demo.on_disk(&format!("{folder}/up")).exists());
+}
+
+#[test]
+fn nothing_begins_without_a_login() {
+    let demo = Demo::start();
+    let (account, _) = demo.add_worker("anna");
+    let told = paramiko::script(&demo, &account, "before_login.py", &["exec"]);
+    assert!(told.out.ends_with("done\n"), "{told:?}");
 }

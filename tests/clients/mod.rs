@@ -1,12 +1,14 @@
 //! Real clients, each through a whole day's work. A client that is not installed fails its tests.
 
 mod asyncssh;
+mod filezilla;
 mod lftp;
 mod openssh;
 mod openssh_limits;
 pub mod paramiko;
 mod putty;
 mod rclone;
+mod recordings;
 mod refused;
 mod scp;
 mod sshfs;

@@ -2,7 +2,8 @@
 //! header of proxies, paths, names.
 //!
 //! Each runs for FUZZ_SECONDS (default 5) on mutated seeds and prints its seed; FUZZ_SEED repeats
-//! a run. It stands on the stable toolchain: mutation here is random, not guided by coverage.
+//! a run, and docs/testing.md has the command for hours of it. It stands on the stable toolchain:
+//! mutation here is random, not guided by coverage.
 
 mod targets;
 

@@ -49,6 +49,24 @@ impl Reply {
         let (text, _) = string_at(&self.body, 4);
         String::from_utf8_lossy(text).into_owned()
     }
+
+    /// The first string: a handle or data.
+    pub fn text(&self) -> Vec<u8> {
+        string_at(&self.body, 0).0.to_vec()
+    }
+
+    /// The first name of a NAME; `None` for anything else.
+    pub fn first_name(&self) -> Option<String> {
+        let name = (self.kind == 104).then(|| string_at(&self.body, 4).0)?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    /// What an ATTRS holds; fails the test for anything else.
+    #[track_caller]
+    pub fn attributes(&self) -> Attributes {
+        assert_eq!(self.kind, 105, "{self:?}");
+        Attributes::at(&self.body, 0).0
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -150,6 +168,16 @@ impl Sftp {
             at = string_at(&body, end).1;
         }
         names
+    }
+
+    /// INIT of another version; the version that the server answers with.
+    pub async fn greet_with(&mut self, version: u8) -> u32 {
+        self.send_raw(&[0, 0, 0, 5, 1, 0, 0, 0, version])
+            .await
+            .expect("the greeting is sent");
+        let (kind, body) = self.receive_raw().await.expect("a greeting");
+        assert_eq!(kind, 2, "VERSION");
+        u32_at(&body, 0)
     }
 
     /// Sends bytes as they are.

@@ -26,6 +26,7 @@ mod config;
 mod credentials;
 mod db;
 mod error;
+mod explaining;
 mod fences;
 mod findings;
 mod folders;

@@ -5,21 +5,18 @@
 
 use crate::db::Connection;
 use portcullis_authn::{ImportedHash, StoreError, rfc3339};
-use portcullis_gate::ViewBasis;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
-use portcullis_model::{
-    AccessRequest, AccountId, AccountName, CredentialId, GroupName, VirtualPath, explain,
-};
+use portcullis_model::{AccountId, AccountName, GroupName, VirtualPath};
 use serde_json::{Value, json};
 
 use crate::accounts::{self, Account};
-use crate::error::During;
 use crate::open::Directory;
-use crate::subjects::{self, Named, no_group, no_user, unknown};
+use crate::subjects::{self, Named, no_group, no_user};
 use crate::times::{from_millis, millis};
 use crate::{app_passwords, audit, authorities, blocks, client_certificates, credentials};
 use crate::{
-    fences, findings, grants, groups, idle, origins, recovery, report, site, throttles, views,
+    explaining, fences, findings, grants, groups, idle, origins, recovery, report, site, throttles,
+    views,
 };
 
 /// The most entries of one list.
@@ -84,7 +81,9 @@ impl Directory {
             AdminQuery::SshAuthorities => ssh_authorities(connection, now).await,
             AdminQuery::Site => site_shown(connection).await,
             AdminQuery::Findings => Ok(findings::all(connection, now).await?),
-            question @ AdminQuery::Explain { .. } => explanation(connection, question, now).await,
+            question @ AdminQuery::Explain { .. } => {
+                explaining::answer(connection, question, now).await
+            }
             AdminQuery::AccessTo {
                 folder,
                 from,
@@ -97,47 +96,14 @@ impl Directory {
     }
 }
 
-/// Why an account may or may not do something.
-async fn explanation(
-    connection: &mut Connection,
-    question: AdminQuery,
-    now: i64,
-) -> Result<Value, AdminError> {
-    let AdminQuery::Explain {
-        user,
-        action,
-        path,
-        kind,
-        protocol,
-        from,
-        app_password,
-    } = question
-    else {
-        return Err(AdminError::Refused("this asks for no reason".to_owned()));
-    };
-    let account = find(connection, &user).await?;
-    let app_password = app_password.map(CredentialId);
-    if let Some(id) = app_password {
-        let found = app_passwords::by_id(connection, account.id, id).await?;
-        found.ok_or_else(|| unknown("app password", id, "app-password list"))?;
-    }
-    let basis = ViewBasis {
-        app_password,
-        ..ViewBasis::FULL
-    };
-    let loaded = views::load(connection, account.id, basis, now).await?;
-    let loaded = loaded.ok_or_else(|| no_user(user.shown()))?;
-    let request = AccessRequest::new(action, &path, kind, protocol);
-    let explanation = explain(&loaded.view, &request);
-    let shown = serde_json::to_value(explanation).during("showing an explanation")?;
-    Ok(origins::explained(shown, loaded.view.origins(), from))
-}
-
 fn clamp(limit: u32) -> i64 {
     i64::from(limit).clamp(1, MOST)
 }
 
-async fn find(connection: &mut Connection, name: &AccountName) -> Result<Account, AdminError> {
+pub(crate) async fn find(
+    connection: &mut Connection,
+    name: &AccountName,
+) -> Result<Account, AdminError> {
     let found = accounts::by_name(connection, name.normal()).await?;
     found.ok_or_else(|| no_user(name.shown()))
 }

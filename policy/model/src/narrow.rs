@@ -43,7 +43,7 @@ impl AccessView {
     }
 
     /// Whether the view was narrowed to a folder in which `path` does not lie.
-    pub(crate) fn is_outside(&self, path: &VirtualPath) -> bool {
+    pub fn is_outside(&self, path: &VirtualPath) -> bool {
         self.narrowed_to
             .as_ref()
             .is_some_and(|folder| !path.is_in(folder))

@@ -1,6 +1,7 @@
-//! What single change would turn an answer (permissions.md 8).
+//! What single change of the rules would turn an answer (permissions.md 8).
 //!
-//! Owns which changes are thought of, and in what order. Knows nothing of who may make them.
+//! Owns which changes are thought of, and in what order. Knows nothing of who may make them, nor of
+//! what keeps an account from entering at all: with that in the way, no change of the rules helps.
 //! INVARIANT: a change is named only if the same question, asked of the view with that change made,
 //! has the other answer.
 
@@ -10,21 +11,14 @@ use crate::decide::evaluate;
 use crate::explain::{GrantNote, GrantVerdict, Silent};
 use crate::view::AccessViewBuilder;
 use crate::{
-    AccessLevel, AccessRequest, AccessView, AllowedBy, Decision, GrantId, GrantSubject, Protocol,
-    SiteRole, ViewGrant, VirtualPath,
+    AccessLevel, AccessRequest, AccessView, AllowedBy, Decision, GrantId, GrantSubject, SiteRole,
+    ViewGrant, VirtualPath,
 };
 
-/// One change of the site.
+/// One change of the site's rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "do")]
 pub enum SingleChange {
-    /// Make the account active.
-    Activate,
-    /// Let the account enter by this protocol.
-    PermitProtocol {
-        /// The protocol of the question.
-        protocol: Protocol,
-    },
     /// Remove the fence on this folder.
     RemoveFence {
         /// The folder.
@@ -86,7 +80,7 @@ pub(crate) fn single_change(
 ) -> Option<SingleChange> {
     let candidates = match decision {
         Decision::Allow(by) => against(view, request, by),
-        Decision::Deny(_) => towards(view, request, notes),
+        Decision::Deny(_) => towards(request, notes),
     };
     candidates.into_iter().find(|change| {
         let changed = change.made_in(view.rebuild()).build();
@@ -95,19 +89,8 @@ pub(crate) fn single_change(
 }
 
 /// What could make it *allow*: what stands in the way first, then a grant.
-fn towards(
-    view: &AccessView,
-    request: &AccessRequest<'_>,
-    notes: &[GrantNote],
-) -> Vec<SingleChange> {
+fn towards(request: &AccessRequest<'_>, notes: &[GrantNote]) -> Vec<SingleChange> {
     let mut candidates = Vec::new();
-    if !view.active {
-        candidates.push(SingleChange::Activate);
-    }
-    if !view.protocols.contains(request.protocol) {
-        let protocol = request.protocol;
-        candidates.push(SingleChange::PermitProtocol { protocol });
-    }
     for note in notes.iter().take(MOST_GRANTS) {
         let change = match &note.verdict {
             GrantVerdict::CutByFence(folder) => folder
@@ -159,11 +142,6 @@ fn against(view: &AccessView, request: &AccessRequest<'_>, by: AllowedBy) -> Vec
 impl SingleChange {
     fn made_in(&self, mut view: AccessViewBuilder) -> AccessViewBuilder {
         match self {
-            SingleChange::Activate => view.active(true),
-            SingleChange::PermitProtocol { protocol } => {
-                let protocols = view.protocols.with(*protocol);
-                view.protocols(protocols)
-            }
             SingleChange::RemoveFence { folder } => {
                 view.fences.retain(|fence| fence != folder);
                 view

@@ -205,6 +205,12 @@ impl AccessView {
     }
 
     /// The same view, to be built once more with something changed.
+    /// The same view as if the account might enter by `protocol`: what the rules alone say.
+    pub fn as_if_entered(&self, protocol: crate::Protocol) -> AccessView {
+        let protocols = self.protocols.with(protocol);
+        self.rebuild().active(true).protocols(protocols).build()
+    }
+
     pub(crate) fn rebuild(&self) -> AccessViewBuilder {
         let with = |stands: fn(&FolderRules) -> bool| {
             self.folders

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_gate::{Clock as _, SystemClock};
 
+use super::super::present::shell_word;
 use super::STEP;
 use super::secrets::{AccountSecrets, Secrets};
 use super::site::ACCOUNTS;
@@ -123,13 +124,7 @@ impl Tour<'_> {
 
 /// A path as a shell takes it.
 fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
+    shell_word(&path.display().to_string())
 }
 
 fn code(secret: &[u8], now: SystemTime) -> String {

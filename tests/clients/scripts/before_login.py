@@ -1,4 +1,7 @@
-"""Channel messages before any login: not one of them is answered as if there were a session."""
+"""Channel messages before any login: not one of them is answered as if there were a session.
+
+Each argument is a type of SFTP packet, or `exec` for a transfer of the old protocol of scp.
+"""
 
 import struct
 import sys
@@ -30,14 +33,15 @@ for kind in sys.argv[1:]:
     subsystem = Message()
     subsystem.add_byte(paramiko.common.cMSG_CHANNEL_REQUEST)
     subsystem.add_int(0)
-    subsystem.add_string("subsystem")
+    old = kind == "exec"
+    subsystem.add_string("exec" if old else "subsystem")
     subsystem.add_boolean(True)
-    subsystem.add_string("sftp")
+    subsystem.add_string("scp -f /" if old else "sftp")
     body = struct.pack(">I", 1) + struct.pack(">I", 1) + b"/" + struct.pack(">II", 1, 0)
     packet = Message()
     packet.add_byte(paramiko.common.cMSG_CHANNEL_DATA)
     packet.add_int(0)
-    packet.add_string(struct.pack(">IB", len(body) + 1, int(kind)) + body)
+    packet.add_string(b"\0" if old else struct.pack(">IB", len(body) + 1, int(kind)) + body)
     for message in (opening, subsystem, packet):
         try:
             connection._send_message(message)

@@ -17,6 +17,7 @@ mod client_certificates;
 mod crash;
 mod credentials;
 mod database;
+mod explaining;
 mod folders;
 mod imported;
 mod journal;

@@ -4,7 +4,8 @@
 //! seed chooses who goes on. `PORTCULLIS_SIMULATION_SEED` repeats a schedule,
 //! `PORTCULLIS_SIMULATION_SCHEDULES` says how many are tried:
 //!
-//! `PORTCULLIS_SIMULATION_SCHEDULES=1000000 cargo nextest run -p portcullis-gate simulation`
+//! `PORTCULLIS_SIMULATION_SCHEDULES=1000000 cargo nextest run --profile long -p portcullis-gate
+//! simulation` (docs/testing.md).
 //!
 //! After every step: no socket outlives what ends it (C1, C2, C5, C7), no step on the disk happens
 //! that no version since the last one told allows (C3, U4), none without a lease (C7) or a stored
