@@ -91,7 +91,8 @@ fn a_days_work() {
     drop(file);
 
     std::fs::remove_file(here.join("d/g")).unwrap();
-    // The kernel tells sshfs of a close when it gets to it: until then a removed file is kept as `.fuse_hidden…`.
+    // The kernel tells sshfs of a close when it gets to it: until then a removed file is kept, as
+    // `.fuse_hidden...`.
     eventually(Duration::from_secs(5), "the folder is removed", || {
         std::fs::remove_dir(here.join("d")).is_ok()
     });
