@@ -19,22 +19,44 @@ use crate::{openssh, recovery, site};
 
 /// The longest stored hash or sealed secret, in bytes.
 const MOST_SECRET: usize = 1024;
+/// What the audit says of a password that was set for one login.
+const MUST_CHANGE: &str = "must be changed at the next login";
 
 impl Making<'_> {
     pub(super) async fn password_set(
         &mut self,
         name: &AccountName,
         hash: &str,
+        must_change: bool,
     ) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         may_have_password(&account)?;
         check_any_hash(hash)?;
-        let old = credentials::set_password(self.tx, account.id, self.version, hash).await?;
+        let (tx, version) = (&mut *self.tx, self.version);
+        let set = credentials::set_password(tx, account.id, version, hash, must_change);
+        let old = set.await?;
         let done = self.credential_changed(&account, old).await?;
-        Ok(match ImportedHash::parse(hash) {
-            Ok(imported) => done.detail(format!("imported {} hash", imported.name())),
-            Err(_) => done,
+        let imported = ImportedHash::parse(hash).ok();
+        let imported = imported.map(|imported| format!("imported {} hash", imported.name()));
+        let must_change = must_change.then(|| MUST_CHANGE.to_owned());
+        let said: Vec<String> = imported.into_iter().chain(must_change).collect();
+        Ok(match said.is_empty() {
+            true => done,
+            false => done.detail(said.join("; ")),
         })
+    }
+
+    /// Rule F7: the same secret, and a change of it all the same (rule C5).
+    pub(super) async fn password_require_change(
+        &mut self,
+        name: &AccountName,
+    ) -> Result<Done, AdminError> {
+        let account = self.account(name).await?;
+        let connection = &mut self.tx.connection;
+        match credentials::require_change(connection, account.id, self.version).await? {
+            Some(id) => Ok(self.credential_changed(&account, Some(id)).await?),
+            None => refused(format!("`{}` has no password", account.name)),
+        }
     }
 
     pub(super) async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {

@@ -29,6 +29,7 @@ async fn two_factors(site: &Site, text: &str) -> Proven {
     site.change(AdminChange::PasswordSet {
         name: name(text),
         hash: HASH.to_owned(),
+        must_change: false,
     })
     .await;
     site.change(AdminChange::TotpSet {
@@ -57,6 +58,7 @@ async fn prove(site: &Site, text: &str, step: i64) -> Proven {
         recovery: None,
         ticket: Some(ticket(password)),
         enrolment: None,
+        renewal: None,
         app_password: None,
     }
 }
@@ -185,6 +187,7 @@ async fn a_changed_credential_refuses_its_proof_and_no_other() {
     site.change(AdminChange::PasswordSet {
         name: name("ana"),
         hash: HASH.to_owned(),
+        must_change: false,
     })
     .await;
     assert_eq!(refused(&site, &later).await, RefusalReason::Cut);
@@ -355,6 +358,7 @@ async fn invited(site: &Site, text: &str) -> Proven {
             totp_sealed: Some(vec![3; 40]),
             first_step: Some(500),
         }),
+        renewal: None,
         app_password: None,
     }
 }

@@ -55,6 +55,7 @@ async fn filled(folder: &tempfile::TempDir) -> DirectoryConfig {
         AdminChange::PasswordSet {
             name: name("ana"),
             hash: HASH.to_owned(),
+            must_change: false,
         },
         AdminChange::TotpSet {
             name: name("ana"),
