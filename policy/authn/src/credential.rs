@@ -180,8 +180,8 @@ pub enum RefusalReason {
     /// The credential has expired. Counts towards no lock-out (rule B2).
     #[error("the credential has expired")]
     CredentialExpired,
-    /// All that was due was right, but the password must be changed, and no new one was given. Counts
-    /// towards no lock-out (rule B2).
+    /// All that was due was right, but the password must be changed, and no new one was given.
+    /// Counts towards no lock-out (rule B2).
     #[error("the password must be changed, and no new one was given")]
     PasswordMustChange,
     /// The app password names other protocols (rule F5).

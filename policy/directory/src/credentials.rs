@@ -87,7 +87,8 @@ pub(crate) async fn standing(
 
 /// The account's password.
 pub(crate) const PASSWORD: &str = "SELECT c.id, c.version, p.hash, p.must_change \
-     FROM credentials c JOIN passwords p ON p.credential = c.id WHERE c.account = $1 AND c.kind = 'password'";
+     FROM credentials c JOIN passwords p ON p.credential = c.id \
+     WHERE c.account = $1 AND c.kind = 'password'";
 /// The account's keys.
 pub(crate) const KEYS: &str = "SELECT c.id, c.version, k.algorithm, k.blob, k.vouched \
      FROM credentials c JOIN ssh_keys k ON k.credential = c.id \

@@ -240,10 +240,10 @@ async fn summary(
 
 /// A user as in the list, with `groups`, `password` and `totp` (whether there is one),
 /// `password_hash` (its kind), `password_must_change` (or null), `keys` (`id`, `fingerprint`,
-/// `algorithm`, `comment`, `vouched`, `created`), `recovery_codes` (how many are left, or null), `app_passwords` (as
-/// [`app_passwords::shown`] shows them), `invitation` (when it ends, or null), `made`,
-/// `known_addresses` (how many), `grants` that name it alone, and `protocols_now` (with those of
-/// its groups, as the site allows them), and `connects_from`.
+/// `algorithm`, `comment`, `vouched`, `created`), `recovery_codes` (how many are left, or null),
+/// `app_passwords` (as [`app_passwords::shown`] shows them), `invitation` (when it ends, or null),
+/// `made`, `known_addresses` (how many), `grants` that name it alone, and `protocols_now` (with
+/// those of its groups, as the site allows them), and `connects_from`.
 async fn user(
     connection: &mut Connection,
     name: &AccountName,

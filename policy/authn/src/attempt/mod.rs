@@ -384,9 +384,9 @@ impl AuthnAttempt {
     }
 }
 
-/// Whether something is asked that must not tell by its time what was right: a code is asked whether
-/// or not the password was, and where a protocol cannot ask for another password, its refusal lasts
-/// like any other (rule L2).
+/// Whether something is asked that must not tell by its time what was right: a code is asked
+/// whether or not the password was, and where a protocol cannot ask for another password, its
+/// refusal lasts like any other (rule L2).
 fn must_not_tell_by_time(need: &Need) -> bool {
     match need {
         Need::Code { first_proven } => !first_proven,

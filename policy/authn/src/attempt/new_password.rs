@@ -1,5 +1,5 @@
-//! The step of a new password: of someone who redeems an invitation (rule F7), or whose password must
-//! be changed (rule F7).
+//! The step of a new password: of someone who redeems an invitation, or whose password must be
+//! changed (rule F7).
 //!
 //! Owns how often one may be tried, and what a login that waits for one has proven so far.
 //! INVARIANT: of a password that must be changed, another is asked only after all that policy asks
@@ -28,7 +28,7 @@ pub(super) enum Asked {
     /// Someone with an invitation.
     Invited(Redeeming),
     /// Someone whose password must be changed.
-    MustChange(Held),
+    MustChange(Box<Held>),
 }
 
 /// What was proven before another password was asked.
@@ -79,14 +79,14 @@ impl AuthnAttempt {
         if grounds.second == SecondFactor::Ticket {
             return Step::Refused(RefusalReason::PasswordMustChange);
         }
-        self.ask_new_password(Asked::MustChange(Held {
+        self.ask_new_password(Asked::MustChange(Box::new(Held {
             proven: grounds.proven,
             second: grounds.second,
             factor: grounds.factor,
             spend: grounds.spend,
             recovery: grounds.recovery,
             old,
-        }))
+        })))
     }
 
     /// Takes the new password.
@@ -113,7 +113,7 @@ impl AuthnAttempt {
         let hash = self.authn.hasher.hash(password).await?;
         match choosing.asked {
             Asked::Invited(redeeming) => self.redeem(redeeming, hash).await,
-            Asked::MustChange(held) => self.renew(held, hash).await,
+            Asked::MustChange(held) => self.renew(*held, hash).await,
         }
     }
 

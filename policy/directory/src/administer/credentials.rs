@@ -1,10 +1,8 @@
 //! Changes of credentials, and invitations (rules F2, F6, F7).
 
-use std::time::SystemTime;
-
 use portcullis_authn::{ImportedHash, RECOVERY_CODES};
 use portcullis_gate::AuditKind;
-use portcullis_gate::admin::AdminError;
+use portcullis_gate::admin::{AdminChange, AdminError};
 use portcullis_model::{AccountName, CredentialId};
 use serde_json::json;
 
@@ -23,7 +21,25 @@ const MOST_SECRET: usize = 1024;
 const MUST_CHANGE: &str = "must be changed at the next login";
 
 impl Making<'_> {
-    pub(super) async fn password_set(
+    pub(super) async fn password_change(
+        &mut self,
+        change: AdminChange,
+    ) -> Result<Done, AdminError> {
+        match change {
+            AdminChange::PasswordSet {
+                name,
+                hash,
+                must_change,
+            } => self.password_set(&name, &hash, must_change).await,
+            AdminChange::PasswordRequireChange { name } => {
+                self.password_require_change(&name).await
+            }
+            AdminChange::PasswordRemove { name } => self.password_remove(&name).await,
+            _ => refused("this is no change of a password"),
+        }
+    }
+
+    async fn password_set(
         &mut self,
         name: &AccountName,
         hash: &str,
@@ -47,10 +63,7 @@ impl Making<'_> {
     }
 
     /// Rule F7: the same secret, and a change of it all the same (rule C5).
-    pub(super) async fn password_require_change(
-        &mut self,
-        name: &AccountName,
-    ) -> Result<Done, AdminError> {
+    async fn password_require_change(&mut self, name: &AccountName) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         let connection = &mut self.tx.connection;
         match credentials::require_change(connection, account.id, self.version).await? {
@@ -59,7 +72,7 @@ impl Making<'_> {
         }
     }
 
-    pub(super) async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
+    async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         let connection = &mut self.tx.connection;
         match credentials::remove_single(connection, account.id, Kind::Password).await? {
@@ -174,13 +187,16 @@ impl Making<'_> {
         Ok(done)
     }
 
-    pub(super) async fn invite(
-        &mut self,
-        name: &AccountName,
-        token_hash: &[u8],
-        expires: SystemTime,
-    ) -> Result<Done, AdminError> {
-        let account = self.account(name).await?;
+    pub(super) async fn invite(&mut self, invite: AdminChange) -> Result<Done, AdminError> {
+        let AdminChange::Invite {
+            name,
+            token_hash,
+            expires,
+        } = invite
+        else {
+            return refused("this is no invitation");
+        };
+        let account = self.account(&name).await?;
         may_have_password(&account)?;
         if token_hash.len() != 32 {
             return refused("an invitation is stored as the SHA-256 of its token");
@@ -190,7 +206,7 @@ impl Making<'_> {
             return refused("an invitation lives for at most 24 hours (rule F7)");
         }
         let connection = &mut self.tx.connection;
-        credentials::invite(connection, account.id, token_hash, expires).await?;
+        credentials::invite(connection, account.id, &token_hash, expires).await?;
         let touched = Touched::account(account.id);
         Ok(Done::of(AuditKind::Enrolment, &account, touched))
     }
