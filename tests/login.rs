@@ -12,4 +12,5 @@ mod known;
 mod limits;
 mod lockout;
 mod methods;
+mod must_change;
 mod recovery;

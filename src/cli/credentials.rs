@@ -20,6 +20,9 @@ pub enum Password {
     /// Set a password; sessions opened with the old one end
     #[command(after_help = PASSWORD_HELP)]
     Set(PasswordSet),
+    /// Demand a new password at the next login; sessions opened with the present one end
+    #[command(after_help = REQUIRE_CHANGE_HELP)]
+    RequireChange(Name),
     /// Remove the password; sessions opened with it end
     #[command(after_help = "Example:
   portcullis password remove ana")]
@@ -31,10 +34,21 @@ With --hash-file, a hash that another system made is taken over: bcrypt ($2a$, $
 14) or sha512-crypt ($6$, at most 1,000,000 rounds). At the first login with the right password
 argon2id takes its place; sessions go on.
 
+With --must-change, the password opens nothing but the question for another one.
+
 Examples:
   portcullis password set ana                      asks twice, unseen
   printf '%s\\n' \"$PASSWORD\" | portcullis password set ana --stdin
+  portcullis password set ana --must-change        she chooses her own at her first login
   getent shadow ana | cut -d: -f2 | portcullis password set ana --hash-file -";
+
+const REQUIRE_CHANGE_HELP: &str = "\
+The next login by password asks for a new one, after the one-time code where one is due. Until then
+the present password opens nothing, and clients that show no prompts of the gateway's are refused.
+Keys, certificates and app passwords go on as before. `portcullis user show` tells of it.
+
+Example:
+  portcullis password require-change ana";
 
 /// SSH keys.
 #[derive(Subcommand)]
@@ -115,11 +129,14 @@ pub struct PasswordSet {
     /// Take over the hash in this file, one line; `-` reads standard input
     #[arg(long, value_name = "FILE", conflicts_with = "stdin")]
     hash_file: Option<PathBuf>,
+    /// The person must choose another at the next login
+    #[arg(long)]
+    must_change: bool,
 }
 
 impl PasswordSet {
     async fn run(self, cli: &Context) -> Result<(), Failure> {
-        let name = self.name;
+        let (name, must_change) = (self.name, self.must_change);
         let (hash, text) = match self.hash_file {
             Some(file) => {
                 let hash = one_hash(&super::read_input(&file)?)?;
@@ -140,7 +157,16 @@ impl PasswordSet {
         };
         // Asked first, reached then: nobody waits for a person who types.
         let mut link = Link::open(&cli.data(), MakeFolder::No).await?;
-        let (outcome, report) = link.change(AdminChange::PasswordSet { name, hash }).await?;
+        let change = AdminChange::PasswordSet {
+            name,
+            hash,
+            must_change,
+        };
+        let (outcome, report) = link.change(change).await?;
+        let text = match must_change {
+            true => format!("{text} It must be changed at the next login."),
+            false => text,
+        };
         present::changed(cli, outcome, &report, |_| text)
     }
 }
@@ -189,6 +215,11 @@ impl Password {
     pub async fn run(self, cli: &Context) -> Result<(), Failure> {
         match self {
             Password::Set(set) => set.run(cli).await,
+            Password::RequireChange(Name { name }) => {
+                let text = format!("{name} must choose a new password at the next login.");
+                let change = AdminChange::PasswordRequireChange { name };
+                cli.change(MakeFolder::No, change, |_| text).await
+            }
             Password::Remove(Name { name }) => {
                 let text = format!("{name} has no password any more.");
                 cli.change(MakeFolder::No, AdminChange::PasswordRemove { name }, |_| {

@@ -147,6 +147,7 @@ async fn make(
         AdminChange::PasswordSet {
             name: name.clone(),
             hash,
+            must_change: false,
         },
     ];
     for change in credentials {

@@ -3,7 +3,7 @@
 use crate::harness::{Demo, Login, Ssh};
 
 /// Made by libxcrypt of `correct horse battery`.
-const SHA512: &[u8] =
+pub const SHA512: &[u8] =
     b"$6$rounds=1000$saltstring$oAIkW2wT6q/.Re1iIA5Ip/ywtE0UC11Fdshqsdpza0IMGE6vtW\
                         66SJ4oVItZIfIoOXWd1IB9K/GDohAst972J1\n";
 

@@ -48,7 +48,7 @@ pub enum Credential {
     VerifiedKey(PublicKey),
     /// An SSH user certificate, of whose key and authority the transport verified the signatures.
     Certificate(Box<SshCertificate>),
-    /// The new password of someone who redeems an invitation.
+    /// The new password of someone who redeems an invitation, or whose password must be changed.
     NewPassword(SecretText),
 }
 
@@ -61,8 +61,10 @@ pub enum Need {
         /// Whether a key was proven before.
         first_proven: bool,
     },
-    /// A new password: an invitation is being redeemed. `problem` says why the last one did not do.
+    /// A new password. `problem` says why the last one did not do.
     NewPassword {
+        /// Why one is asked.
+        cause: NewPasswordCause,
         /// What was wrong with the password that was tried, if one was.
         problem: Option<&'static str>,
     },
@@ -84,8 +86,9 @@ impl std::fmt::Debug for Need {
                 .debug_struct("Code")
                 .field("first_proven", first_proven)
                 .finish(),
-            Need::NewPassword { problem } => f
+            Need::NewPassword { cause, problem } => f
                 .debug_struct("NewPassword")
+                .field("cause", cause)
                 .field("problem", problem)
                 .finish(),
             Need::FirstCode { wrong, .. } => f
@@ -94,6 +97,15 @@ impl std::fmt::Debug for Need {
                 .finish_non_exhaustive(),
         }
     }
+}
+
+/// Why a new password is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewPasswordCause {
+    /// An invitation is being redeemed (rule F7).
+    Invitation,
+    /// The password was right and must be changed before it opens anything (rule F7).
+    MustChange,
 }
 
 /// The answer to one credential.
@@ -168,6 +180,10 @@ pub enum RefusalReason {
     /// The credential has expired. Counts towards no lock-out (rule B2).
     #[error("the credential has expired")]
     CredentialExpired,
+    /// All that was due was right, but the password must be changed, and no new one was given.
+    /// Counts towards no lock-out (rule B2).
+    #[error("the password must be changed, and no new one was given")]
+    PasswordMustChange,
     /// The app password names other protocols (rule F5).
     #[error("the app password does not name this protocol")]
     AppPasswordProtocol,

@@ -41,14 +41,16 @@ pub use certificates::{CertificateProblem, SshAuthority, SshCertificate};
 pub use client_certificates::{ClientCertificate, StoredClientCertificate};
 pub use clock::{Clock, SystemClock};
 pub use codes::STEPS_AHEAD;
-pub use credential::{Credential, Need, Outcome, PublicKey, Refusal, RefusalReason, SecretText};
+pub use credential::{
+    Credential, Need, NewPasswordCause, Outcome, PublicKey, Refusal, RefusalReason, SecretText,
+};
 pub use events::{FactorKind, LoginEvent, LoginEvents};
 pub use imported::{ImportError, ImportedHash, import_check_time};
 pub use password_rules::{BreachedPasswords, PasswordRules};
 pub use passwords::hash_password;
 pub use proof::{
-    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, ProvenCredential, RecoverySpend,
-    SecondFactor, TicketOpening, ticket_seconds,
+    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, PasswordRenewal, ProvenCredential,
+    RecoverySpend, SecondFactor, TicketOpening, ticket_seconds,
 };
 #[cfg(feature = "test-proofs")]
 pub use proof::{proof_for_test, proof_that_ends_for_test};

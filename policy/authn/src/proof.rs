@@ -112,6 +112,16 @@ pub struct Enrolment {
     pub first_step: Option<i64>,
 }
 
+/// What takes the place of a password that had to be changed, written by admission in its own
+/// transaction (rule F7).
+#[derive(Debug)]
+pub struct PasswordRenewal {
+    /// The password that was proven. It must still stand, and the session does not rest on it.
+    pub replaces: ProvenCredential,
+    /// The new password, as an argon2id PHC string.
+    pub password_hash: SecretText,
+}
+
 /// The proof. Made by [`AuthnAttempt`](crate::AuthnAttempt) only, consumed by the gate.
 ///
 /// ```compile_fail
@@ -131,6 +141,7 @@ pub struct AuthenticatedPrincipal {
     pub(crate) recovery: Option<RecoverySpend>,
     pub(crate) ticket: Option<TicketOpening>,
     pub(crate) enrolment: Option<Enrolment>,
+    pub(crate) renewal: Option<PasswordRenewal>,
     pub(crate) ends: Option<SystemTime>,
     pub(crate) authority: Option<AuthorityId>,
     pub(crate) note: Option<String>,
@@ -208,6 +219,11 @@ impl AuthenticatedPrincipal {
     pub fn enrolment(&self) -> Option<&Enrolment> {
         self.enrolment.as_ref()
     }
+
+    /// What admission writes for someone whose password had to be changed.
+    pub fn renewal(&self) -> Option<&PasswordRenewal> {
+        self.renewal.as_ref()
+    }
 }
 
 /// A proof for the tests of the gate: a session of this account that rests on these credentials.
@@ -231,6 +247,7 @@ pub fn proof_for_test(
         recovery: None,
         ticket: None,
         enrolment: None,
+        renewal: None,
         ends: None,
         authority: None,
         note: None,

@@ -97,6 +97,8 @@ pub struct StoredPassword {
     pub credential: ProvenCredential,
     /// A PHC string, or a hash that another system made ([`ImportedHash`](crate::ImportedHash)).
     pub hash: SecretText,
+    /// Whether it opens nothing before another takes its place (rule F7).
+    pub must_change: bool,
 }
 
 /// A key of an account.

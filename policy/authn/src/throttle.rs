@@ -152,6 +152,7 @@ pub(crate) fn counts(reason: RefusalReason, key: bool) -> bool {
         | R::Inactive
         | R::AccountExpired
         | R::CredentialExpired
+        | R::PasswordMustChange
         | R::AppPasswordProtocol
         | R::AppPasswordAddress
         | R::AppPasswordForbidden

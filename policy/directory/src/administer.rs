@@ -175,8 +175,9 @@ impl Making<'_> {
             C::UserEnable { name } => self.user_enable(&name).await,
             C::UserDelete { name } => self.user_delete(&name).await,
             C::UserRename { name, to } => self.user_rename(&name, to).await,
-            C::PasswordSet { name, hash } => self.password_set(&name, &hash).await,
-            C::PasswordRemove { name } => self.password_remove(&name).await,
+            password @ (C::PasswordSet { .. }
+            | C::PasswordRequireChange { .. }
+            | C::PasswordRemove { .. }) => self.password_change(password).await,
             C::KeyAdd { name, line } => self.key_add(&name, &line).await,
             C::KeyRemove { name, fingerprint } => self.key_remove(&name, &fingerprint).await,
             add @ C::AppPasswordAdd { .. } => self.app_password_add(add).await,
@@ -185,11 +186,7 @@ impl Making<'_> {
             C::TotpRemove { name } => self.totp_remove(&name).await,
             C::RecoverySet { name, hashes } => self.recovery_set(&name, &hashes).await,
             C::RecoveryRemove { name } => self.recovery_remove(&name).await,
-            C::Invite {
-                name,
-                token_hash,
-                expires,
-            } => self.invite(&name, &token_hash, expires).await,
+            invite @ C::Invite { .. } => self.invite(invite).await,
             C::InvitationAccept {
                 token_hash,
                 password_hash,
@@ -291,6 +288,7 @@ fn action(change: &AdminChange) -> &'static str {
         C::UserDelete { .. } => "user.delete",
         C::UserRename { .. } => "user.rename",
         C::PasswordSet { .. } => "password.set",
+        C::PasswordRequireChange { .. } => "password.require_change",
         C::PasswordRemove { .. } => "password.remove",
         C::KeyAdd { .. } => "key.add",
         C::KeyRemove { .. } => "key.remove",

@@ -1,7 +1,7 @@
 //! Admission: one transaction from proof to view (rules C2, F3, F4, F7).
 //!
 //! Owns the order of the checks. INVARIANT: a refusal writes nothing; a code is spent by one
-//! admission only.
+//! admission only; nobody is admitted by a password that must be changed, without changing it.
 
 use std::net::IpAddr;
 
@@ -15,6 +15,7 @@ use portcullis_gate::{
 };
 use portcullis_model::{AccountId, CredentialId, Protocol};
 
+use crate::credentials::Standing;
 use crate::open::Directory;
 use crate::outbox::{self, Touched};
 use crate::times::{DAY, from_millis, millis};
@@ -32,6 +33,7 @@ pub(crate) struct Proven {
     pub(crate) recovery: Option<RecoverySpend>,
     pub(crate) ticket: Option<TicketOpening>,
     pub(crate) enrolment: Option<Enrolled>,
+    pub(crate) renewal: Option<Renewed>,
     pub(crate) app_password: Option<CredentialId>,
 }
 
@@ -59,6 +61,19 @@ impl std::fmt::Debug for Enrolled {
     }
 }
 
+/// What takes the place of a password that had to be changed.
+#[derive(Clone)]
+pub(crate) struct Renewed {
+    pub(crate) replaces: ProvenCredential,
+    pub(crate) password_hash: String,
+}
+
+impl std::fmt::Debug for Renewed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "in place of {:?}", self.replaces)
+    }
+}
+
 impl From<&AuthenticatedPrincipal> for Proven {
     fn from(proof: &AuthenticatedPrincipal) -> Self {
         Proven {
@@ -74,6 +89,10 @@ impl From<&AuthenticatedPrincipal> for Proven {
                 password_hash: enrolment.password_hash.expose().to_owned(),
                 totp_sealed: enrolment.totp_sealed.clone(),
                 first_step: enrolment.first_step,
+            }),
+            renewal: proof.renewal().map(|renewal| Renewed {
+                replaces: renewal.replaces,
+                password_hash: renewal.password_hash.expose().to_owned(),
             }),
             app_password: proof.app_password(),
         }
@@ -153,7 +172,8 @@ impl Directory {
 
     async fn writes_nothing(&self, proven: &Proven, entry: Entry) -> Result<bool, StoreError> {
         let spends = proven.spend.is_some() || proven.recovery.is_some();
-        if spends || proven.ticket.is_some() || proven.enrolment.is_some() {
+        let sets = proven.enrolment.is_some() || proven.renewal.is_some();
+        if spends || sets || proven.ticket.is_some() {
             return Ok(false);
         }
         let mut snapshot = self.snapshot().await?;
@@ -177,7 +197,15 @@ async fn check(
     }
     let spent = proven.spend.map(|spend| spend.totp);
     for credential in proven.credentials.iter().copied().chain(spent) {
-        if !credentials::stands(connection, proven.account, credential).await? {
+        match credentials::standing(connection, proven.account, credential).await? {
+            Standing::Stands => {}
+            Standing::MustChange => return Err(RefusalReason::PasswordMustChange.into()),
+            Standing::Gone => return Err(RefusalReason::Cut.into()),
+        }
+    }
+    if let Some(renewal) = &proven.renewal {
+        let standing = credentials::standing(connection, proven.account, renewal.replaces).await?;
+        if standing != Standing::MustChange {
             return Err(RefusalReason::Cut.into());
         }
     }
@@ -238,24 +266,53 @@ async fn admit(tx: &mut Tx, proven: Proven, entry: Entry) -> Result<LoadedView, 
     }
     let address = address_key(entry.peer);
     throttles::remember(&mut tx.connection, proven.account, &address, entry.now).await?;
-    let basis = proven.basis();
-    let Some(enrolment) = proven.enrolment else {
+    if let Some(renewal) = &proven.renewal {
+        renew(tx, &loaded, renewal, entry).await?;
+        return load_again(tx, &proven, entry).await;
+    }
+    let Some(enrolment) = &proven.enrolment else {
         return Ok(loaded);
     };
-    if !enrol(tx, &loaded, &enrolment, entry).await? {
+    if !enrol(tx, &loaded, enrolment, entry).await? {
         return Err(RefusalReason::BadInvitation.into());
     }
-    let again = views::load(&mut tx.connection, proven.account, basis, entry.now).await?;
-    let mut again = again.ok_or(RefusalReason::Cut)?;
-    // The session rests on what it has just made, and ends with it.
-    let password = credentials::password(&mut tx.connection, proven.account).await?;
+    let mut again = load_again(tx, &proven, entry).await?;
     let totp = credentials::totp(&mut tx.connection, proven.account).await?;
+    let totp = totp.map(|made| made.credential.id);
+    again.new_credentials.extend(totp);
+    Ok(again)
+}
+
+/// The view after the admission has set a password. The session rests on what it has just made, and
+/// ends with it.
+async fn load_again(tx: &mut Tx, proven: &Proven, entry: Entry) -> Result<LoadedView, Stop> {
+    let (connection, basis) = (&mut tx.connection, proven.basis());
+    let again = views::load(connection, proven.account, basis, entry.now).await?;
+    let mut again = again.ok_or(RefusalReason::Cut)?;
+    let password = credentials::password(connection, proven.account).await?;
     again.new_credentials = password
         .map(|made| made.credential.id)
         .into_iter()
-        .chain(totp.map(|made| made.credential.id))
         .collect();
     Ok(again)
+}
+
+/// Sets the password that takes the place of one that had to be changed (rule F7). Sessions that
+/// rest on the old one ended when the change was demanded.
+async fn renew(
+    tx: &mut Tx,
+    loaded: &LoadedView,
+    renewal: &Renewed,
+    entry: Entry,
+) -> Result<(), StoreError> {
+    let account = loaded.view.principal().id;
+    let version = outbox::next_version(&mut tx.connection).await?;
+    let hash = &renewal.password_hash;
+    let old = credentials::set_password(tx, account, version, hash, false).await?;
+    tickets::delete_of_account(&mut tx.connection, account).await?;
+    let touched = Touched::account(account).cut_credential(old);
+    outbox::publish(tx, version, touched).await?;
+    record(tx, loaded, "password.change", entry).await
 }
 
 /// Redeems an invitation at a login; whether it was open. Sessions that rest on what it replaces
@@ -273,10 +330,22 @@ async fn enrol(
         return Ok(false);
     };
     outbox::publish(tx, version, touched).await?;
+    record(tx, loaded, "invitation.accept", entry).await?;
+    Ok(true)
+}
+
+/// Audits what the account has done to its own credentials.
+async fn record(
+    tx: &mut Tx,
+    loaded: &LoadedView,
+    action: &'static str,
+    entry: Entry,
+) -> Result<(), StoreError> {
+    let principal = loaded.view.principal();
     let mut event = AuditEvent::new(
         from_millis(entry.now),
         AuditKind::Enrolment,
-        "invitation.accept",
+        action,
         AuditOutcome::Done,
         principal.name.shown(),
     );
@@ -285,7 +354,7 @@ async fn enrol(
     event.peer = Some(entry.peer.to_string());
     event.target = Some(principal.name.shown().to_owned());
     tx.audit(&event).await?;
-    Ok(true)
+    Ok(())
 }
 
 /// Writes what an invitation sets; `None` where it is not open any more.
@@ -300,7 +369,7 @@ pub(crate) async fn redeem(
         return Ok(None);
     }
     let hash = &enrolment.password_hash;
-    let old = credentials::set_password(tx, account, version, hash).await?;
+    let old = credentials::set_password(tx, account, version, hash, false).await?;
     let mut touched = Touched::account(account).cut_credential(old);
     if let Some(sealed) = &enrolment.totp_sealed {
         let step = enrolment.first_step.unwrap_or(0);

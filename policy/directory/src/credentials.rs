@@ -2,7 +2,8 @@
 //!
 //! Owns the `credentials`, `passwords`, `ssh_keys`, `totp` and `invitations` tables. Sees hashes
 //! and sealed secrets only. INVARIANT: a changed secret is a new credential with a new id, so that
-//! what rested on the old one can be told apart (rules C2, C5).
+//! what rested on the old one can be told apart (rules C2, C5); a password of which a change is
+//! demanded has a new version, so that nothing that was proven before gets in.
 
 use std::time::{Duration, SystemTime};
 
@@ -48,27 +49,46 @@ impl Kind {
     }
 }
 
-/// A credential's version, where it still exists.
-pub(crate) const VERSION: &str = "SELECT version FROM credentials WHERE id = $1 AND account = $2";
+/// What a credential is good for at the version that was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing: it is gone, or has another version (rule C2).
+    Gone,
+    /// Nothing but to be changed (rule F7).
+    MustChange,
+    /// A session rests on it.
+    Stands,
+}
 
-/// Whether the credential stands at the version that was proven (rule C2).
-pub(crate) async fn stands(
+/// A credential's version, where it still exists, and, of a password, whether it must be changed.
+pub(crate) const VERSION: &str = "SELECT c.version, p.must_change FROM credentials c \
+     LEFT JOIN passwords p ON p.credential = c.id WHERE c.id = $1 AND c.account = $2";
+
+/// What the credential is good for at the version that was proven.
+pub(crate) async fn standing(
     connection: &mut Connection,
     account: AccountId,
     proven: ProvenCredential,
-) -> Result<bool, StoreError> {
-    let version: Option<i64> = db::query_scalar(VERSION)
+) -> Result<Standing, StoreError> {
+    let row: Option<(i64, Option<bool>)> = db::query_as(VERSION)
         .bind(proven.id.0)
         .bind(account.0)
         .fetch_optional(connection)
         .await
         .during("reading a credential")?;
-    Ok(version == Some(proven.version))
+    Ok(match row {
+        Some((version, must_change)) if version == proven.version => match must_change {
+            Some(true) => Standing::MustChange,
+            Some(false) | None => Standing::Stands,
+        },
+        Some(_) | None => Standing::Gone,
+    })
 }
 
 /// The account's password.
-pub(crate) const PASSWORD: &str = "SELECT c.id, c.version, p.hash FROM credentials c \
-     JOIN passwords p ON p.credential = c.id WHERE c.account = $1 AND c.kind = 'password'";
+pub(crate) const PASSWORD: &str = "SELECT c.id, c.version, p.hash, p.must_change \
+     FROM credentials c JOIN passwords p ON p.credential = c.id \
+     WHERE c.account = $1 AND c.kind = 'password'";
 /// The account's keys.
 pub(crate) const KEYS: &str = "SELECT c.id, c.version, k.algorithm, k.blob, k.vouched \
      FROM credentials c JOIN ssh_keys k ON k.credential = c.id \
@@ -93,14 +113,15 @@ pub(crate) async fn password(
     connection: &mut Connection,
     account: AccountId,
 ) -> Result<Option<StoredPassword>, StoreError> {
-    let row: Option<(i64, i64, String)> = db::query_as(PASSWORD)
+    let row: Option<(i64, i64, String, bool)> = db::query_as(PASSWORD)
         .bind(account.0)
         .fetch_optional(connection)
         .await
         .during("reading a password")?;
-    Ok(row.map(|(id, version, hash)| StoredPassword {
+    Ok(row.map(|(id, version, hash, must_change)| StoredPassword {
         credential: proven(id, version),
         hash: SecretText::new(hash),
+        must_change,
     }))
 }
 
@@ -195,23 +216,53 @@ pub(crate) async fn insert(
     Ok(CredentialId(id.during("making a credential")?))
 }
 
-/// Sets the account's password; answers the one that it replaced.
+/// Sets the account's password, which opens nothing before it is changed where `must_change` says
+/// so; answers the one that it replaced.
 pub(crate) async fn set_password(
     tx: &mut Tx,
     account: AccountId,
     version: i64,
     hash: &str,
+    must_change: bool,
 ) -> Result<Option<CredentialId>, StoreError> {
     let old = remove_single(&mut tx.connection, account, Kind::Password).await?;
     let id = insert(tx, account, Kind::Password, version).await?;
     let time = import_check_time(&SecretText::new(hash)).map_or(0, span);
-    db::query("INSERT INTO passwords (credential, hash, import_time) VALUES ($1, $2, $3)")
-        .bind(id.0)
-        .bind(hash)
-        .bind(time)
-        .run(&mut tx.connection, "setting a password")
-        .await?;
+    db::query(
+        "INSERT INTO passwords (credential, hash, import_time, must_change) \
+         VALUES ($1, $2, $3, $4)",
+    )
+    .bind(id.0)
+    .bind(hash)
+    .bind(time)
+    .bind(must_change)
+    .run(&mut tx.connection, "setting a password")
+    .await?;
     Ok(old)
+}
+
+/// Demands that the account's password be changed; answers which it is, where there is one.
+pub(crate) async fn require_change(
+    connection: &mut Connection,
+    account: AccountId,
+    version: i64,
+) -> Result<Option<CredentialId>, StoreError> {
+    let id: Option<i64> = db::query_scalar(
+        "UPDATE credentials SET version = $1 WHERE account = $2 AND kind = 'password' \
+         RETURNING id",
+    )
+    .bind(version)
+    .bind(account.0)
+    .fetch_optional(&mut *connection)
+    .await
+    .during("demanding another password")?;
+    let Some(id) = id else { return Ok(None) };
+    db::query("UPDATE passwords SET must_change = $1 WHERE credential = $2")
+        .bind(true)
+        .bind(id)
+        .run(connection, "demanding another password")
+        .await?;
+    Ok(Some(CredentialId(id)))
 }
 
 /// How long a check of the costliest imported hash takes that is in use; zero where none is.

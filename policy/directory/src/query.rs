@@ -205,11 +205,11 @@ async fn summary(
 }
 
 /// A user as in the list, with `groups`, `password` and `totp` (whether there is one),
-/// `password_hash` (its kind), `keys` (`id`, `fingerprint`, `algorithm`, `comment`, `vouched`,
-/// `created`), `recovery_codes` (how many are left, or null), `app_passwords` (as
-/// [`app_passwords::shown`] shows them), `invitation` (when it ends, or null), `made`,
-/// `known_addresses` (how many), `grants` that name it alone, and `protocols_now` (with those of
-/// its groups, as the site allows them), and `connects_from`.
+/// `password_hash` (its kind), `password_must_change` (or null), `keys` (`id`, `fingerprint`,
+/// `algorithm`, `comment`, `vouched`, `created`), `recovery_codes` (how many are left, or null),
+/// `app_passwords` (as [`app_passwords::shown`] shows them), `invitation` (when it ends, or null),
+/// `made`, `known_addresses` (how many), `grants` that name it alone, and `protocols_now` (with
+/// those of its groups, as the site allows them), and `connects_from`.
 async fn user(
     connection: &mut Connection,
     name: &AccountName,
@@ -239,6 +239,7 @@ async fn user(
         "connects_from": connects_from,
         "groups": names,
         "password": password.is_some(),
+        "password_must_change": password.as_ref().map(|stored| stored.must_change),
         "password_hash": password.map(|stored| match ImportedHash::parse(stored.hash.expose()) {
             Ok(imported) => imported.name(),
             Err(_) => "argon2id",

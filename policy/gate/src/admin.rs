@@ -145,6 +145,14 @@ pub enum AdminChange {
         /// An argon2id PHC string, or a hash that another system made
         /// (`portcullis_authn::ImportedHash`).
         hash: String,
+        /// Whether it opens nothing before the person has changed it (rule F7).
+        #[serde(default)]
+        must_change: bool,
+    },
+    /// Demands that a password be changed at the next login; the sessions opened with it end.
+    PasswordRequireChange {
+        /// Whose.
+        name: AccountName,
     },
     /// Removes the password.
     PasswordRemove {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use portcullis_authn::{
     AttemptContext, AuthenticatedPrincipal, Authenticator, AuthnAttempt, Credential, KeyProbe,
-    Need, Outcome, PublicKey, Refusal, SecretText,
+    Need, NewPasswordCause, Outcome, PublicKey, Refusal, SecretText,
 };
 use portcullis_gate::{Connection, Gate, Session};
 use portcullis_model::Protocol;
@@ -30,8 +30,8 @@ enum Asked {
     Nothing,
     Password,
     Code,
-    NewPassword,
-    NewPasswordAgain(SecretText),
+    NewPassword(NewPasswordCause),
+    NewPasswordAgain(NewPasswordCause, SecretText),
 }
 
 /// A login on one connection.
@@ -212,15 +212,15 @@ impl Login {
             Asked::Nothing => return self.refuse(false),
             Asked::Password => Credential::Password(answer),
             Asked::Code => Credential::Code(answer),
-            Asked::NewPassword => {
-                self.asked = Asked::NewPasswordAgain(answer);
+            Asked::NewPassword(cause) => {
+                self.asked = Asked::NewPasswordAgain(cause, answer);
                 return prompt("", "New password again: ");
             }
-            Asked::NewPasswordAgain(first) if first.expose() == answer.expose() => {
+            Asked::NewPasswordAgain(_, first) if first.expose() == answer.expose() => {
                 Credential::NewPassword(answer)
             }
-            Asked::NewPasswordAgain(_) => {
-                return self.ask_new_password(Some("the two passwords differ"));
+            Asked::NewPasswordAgain(cause, _) => {
+                return self.ask_new_password(cause, Some("the two passwords differ"));
             }
         };
         match self.attempt.submit(user, credential).await {
@@ -246,7 +246,7 @@ impl Login {
                 self.asked = Asked::Code;
                 prompt("", "Code: ")
             }
-            Need::NewPassword { problem } => self.ask_new_password(problem),
+            Need::NewPassword { cause, problem } => self.ask_new_password(cause, problem),
             Need::FirstCode { secret, uri, wrong } => {
                 self.asked = Asked::Code;
                 let wrong = if wrong { "That code was wrong.\n" } else { "" };
@@ -259,11 +259,20 @@ impl Login {
         }
     }
 
-    fn ask_new_password(&mut self, problem: Option<&'static str>) -> Answer {
-        self.asked = Asked::NewPassword;
-        let text = match problem {
-            Some(problem) => format!("That will not do: {problem}.\n"),
-            None => "Your invitation is valid. Choose a password.\n".to_owned(),
+    fn ask_new_password(
+        &mut self,
+        cause: NewPasswordCause,
+        problem: Option<&'static str>,
+    ) -> Answer {
+        self.asked = Asked::NewPassword(cause);
+        let text = match (problem, cause) {
+            (Some(problem), _) => format!("That will not do: {problem}.\n"),
+            (None, NewPasswordCause::Invitation) => {
+                "Your invitation is valid. Choose a password.\n".to_owned()
+            }
+            (None, NewPasswordCause::MustChange) => {
+                "Your password must be changed. Choose another.\n".to_owned()
+            }
         };
         prompt(text, "New password: ")
     }

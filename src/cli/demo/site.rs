@@ -304,6 +304,7 @@ async fn of_account(
         changes.push(AdminChange::PasswordSet {
             name: name.clone(),
             hash,
+            must_change: false,
         });
     }
     if let Some(secret) = its.totp()? {

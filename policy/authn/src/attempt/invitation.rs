@@ -1,10 +1,11 @@
-//! The steps of someone who redeems an invitation (rule F7): the token as password, a new password,
-//! and, where a factor is due, the first code of a new secret.
+//! The steps of someone who redeems an invitation (rule F7): the token as password, a new password
+//! (asked in `new_password.rs`), and, where a factor is due, the first code of a new secret.
 
 use zeroize::Zeroizing;
 
 use portcullis_model::AccountId;
 
+use crate::attempt::new_password::Asked;
 use crate::attempt::proven::{Grounds, Proven};
 use crate::attempt::{AuthnAttempt, Stage, Step, StepResult};
 use crate::codes::{digits_of, unix_seconds};
@@ -15,8 +16,6 @@ use crate::{
     totp_step, totp_uri,
 };
 
-/// New passwords that may be tried for one token on one connection.
-const MAX_PASSWORDS: u32 = 5;
 /// First codes that may be tried for one new secret.
 const MAX_CODES: u32 = 3;
 
@@ -25,7 +24,6 @@ pub(super) struct Redeeming {
     account: AccountId,
     cut_epoch: i64,
     invitation: i64,
-    tries: u32,
 }
 
 /// A new password was taken; the first code of a new secret is asked.
@@ -70,31 +68,16 @@ impl AuthnAttempt {
             account: account.id,
             cut_epoch: account.cut_epoch,
             invitation,
-            tries: 0,
         };
-        self.stage = Stage::NewPassword(Box::new(redeeming));
-        Step::Need(Need::NewPassword { problem: None })
+        self.ask_new_password(Asked::Invited(redeeming))
     }
 
-    /// Takes the new password.
-    pub(super) async fn new_password(&mut self, password: SecretText) -> StepResult {
-        let Stage::NewPassword(mut redeeming) = std::mem::take(&mut self.stage) else {
-            return Ok(Step::Refused(RefusalReason::OutOfOrder));
-        };
-        let rules = self.authn.config.password_rules.clone();
-        let asked = self.authn.hasher.ask(rules, password, self.user.clone());
-        let (password, problem) = asked.await?;
-        if let Some(problem) = problem {
-            redeeming.tries += 1;
-            if redeeming.tries >= MAX_PASSWORDS {
-                return Ok(Step::Refused(RefusalReason::TooManyAttempts));
-            }
-            self.stage = Stage::NewPassword(redeeming);
-            return Ok(Step::Need(Need::NewPassword {
-                problem: Some(problem),
-            }));
-        }
-        let password_hash = self.authn.hasher.hash(password).await?;
+    /// Goes on with the new password.
+    pub(super) async fn redeem(
+        &mut self,
+        redeeming: Redeeming,
+        password_hash: SecretText,
+    ) -> StepResult {
         let (site, account) = self.load().await?;
         let Some(account) = account.filter(|account| self.still_open(&redeeming, account)) else {
             return Ok(Step::Refused(RefusalReason::BadInvitation));

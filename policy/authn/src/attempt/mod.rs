@@ -1,7 +1,7 @@
 //! The login state machine.
 //!
 //! Owns the stages of one login on one connection, and the way out of each. The steps are in files
-//! of their own: a password, a key, a code, an invitation. Knows nothing of wires.
+//! of their own: a password, a key, a code, an invitation, a new password. Knows nothing of wires.
 //! INVARIANT (rule L6): a proof is made in one place, `proven.rs`; every other way through a step,
 //! a failing store included, ends in a refusal or in asking for more. What was proven belongs to
 //! the user name for which it was proven, and is forgotten when another name comes.
@@ -11,6 +11,7 @@ mod certificate;
 mod code;
 mod invitation;
 mod key;
+mod new_password;
 mod password;
 mod proven;
 
@@ -23,10 +24,11 @@ use portcullis_model::{AccountId, AccountName};
 use crate::throttle::{Entry, Subject, counts};
 use crate::{
     AttemptContext, AuthenticatedPrincipal, Authenticator, ClientCertificate, Credential,
-    FactorKind, LoginAccount, LoginEvent, Need, Outcome, PublicKey, Refusal, RefusalReason,
-    SiteLogin, StoreError, keys,
+    FactorKind, LoginAccount, LoginEvent, Need, NewPasswordCause, Outcome, PublicKey, Refusal,
+    RefusalReason, SiteLogin, StoreError, keys,
 };
-use invitation::{Enrolling, Redeeming};
+use invitation::Enrolling;
+use new_password::Choosing;
 use proven::Proven;
 
 /// Names that are no account's are kept up to this many bytes in events.
@@ -79,8 +81,8 @@ enum Stage {
     Start,
     /// A code was asked.
     Code(Box<PendingCode>),
-    /// A new password was asked of someone with an invitation.
-    NewPassword(Box<Redeeming>),
+    /// A new password was asked.
+    NewPassword(Box<Choosing>),
     /// The first code of a new secret was asked.
     FirstCode(Box<Enrolling>),
 }
@@ -200,12 +202,7 @@ impl AuthnAttempt {
             Ok(Step::Accepted(proof)) => Outcome::Accepted(*proof),
             Ok(Step::Refused(reason)) => self.refuse(reason).await,
             Ok(Step::Need(need)) => {
-                // Shown whether or not the password was right, so it must not tell by its time.
-                if need
-                    == (Need::Code {
-                        first_proven: false,
-                    })
-                {
+                if must_not_tell_by_time(&need) {
                     self.authn.pad(self.started).await;
                 }
                 Outcome::Need(need)
@@ -290,12 +287,15 @@ impl AuthnAttempt {
         }
     }
 
-    /// Forgets what was proven. A login that waited for its code has failed herewith.
+    /// Forgets what was proven. A login that waited for its code, or for another password, has
+    /// failed herewith.
     fn start_over(&mut self) {
-        let Stage::Code(pending) = std::mem::take(&mut self.stage) else {
-            return;
+        let reason = match std::mem::take(&mut self.stage) {
+            Stage::Code(pending) => pending.first.err().or(pending.missing),
+            Stage::NewPassword(choosing) => choosing.unanswered(),
+            Stage::Start | Stage::FirstCode(_) => None,
         };
-        let Some(reason) = pending.first.err().or(pending.missing) else {
+        let Some(reason) = reason else {
             return;
         };
         self.failures = self.failures.saturating_add(1);
@@ -381,6 +381,17 @@ impl AuthnAttempt {
             peer: self.context.peer,
             right,
         });
+    }
+}
+
+/// Whether something is asked that must not tell by its time what was right: a code is asked
+/// whether or not the password was, and where a protocol cannot ask for another password, its
+/// refusal lasts like any other (rule L2).
+fn must_not_tell_by_time(need: &Need) -> bool {
+    match need {
+        Need::Code { first_proven } => !first_proven,
+        Need::NewPassword { cause, .. } => *cause == NewPasswordCause::MustChange,
+        Need::FirstCode { .. } => false,
     }
 }
 

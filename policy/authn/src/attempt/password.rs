@@ -12,7 +12,7 @@ use crate::{
 
 /// The account's password, where it may have one: members of no group that keeps passwords have
 /// none beside their provider (rule F2).
-fn usable_password(account: &LoginAccount) -> Option<&StoredPassword> {
+pub(super) fn usable_password(account: &LoginAccount) -> Option<&StoredPassword> {
     let may = account.provider.is_none() || account.keeps_password;
     account.password.as_ref().filter(|_| may)
 }
@@ -115,7 +115,12 @@ impl AuthnAttempt {
             if self.shown_by(account).is_some() {
                 return self.accept_shown(account, proven).await;
             }
-            if let Some(totp) = self.live_ticket(site, account, stored.credential).await? {
+            // A ticket never opens a change of credentials (rule F4).
+            let ticket = match stored.must_change {
+                true => None,
+                false => self.live_ticket(site, account, stored.credential).await?,
+            };
+            if let Some(totp) = ticket {
                 let mut grounds = Grounds::new(account, proven, SecondFactor::Ticket);
                 grounds.factor = Some(totp);
                 return self.accept(grounds).await;

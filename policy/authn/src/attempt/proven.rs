@@ -1,7 +1,8 @@
 //! What was proven, and the one place where a proof is made of it.
 //!
 //! INVARIANT: `accept` is the only caller of [`AuthenticatedPrincipal`]'s constructor, and it looks
-//! once more whether the account is active and what was proven still holds.
+//! once more whether the account is active and what was proven still holds. A password that must be
+//! changed makes no proof before a new one was given (rule F7).
 
 use std::time::SystemTime;
 
@@ -10,9 +11,10 @@ use portcullis_model::{AccountId, AuthorityId};
 use crate::attempt::{AuthnAttempt, Step, StepResult};
 use crate::codes::code_hash;
 use crate::{
-    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, LoginAccount, ProvenCredential,
-    RecoverySpend, RefusalReason, SecondFactor, SecretText, SiteLogin, StoredClientCertificate,
-    TicketOpening, address_key, client_certificates, ticket_seconds,
+    AuthenticatedPrincipal, CodeSpend, Enrolment, FirstFactor, LoginAccount, PasswordRenewal,
+    ProvenCredential, RecoverySpend, RefusalReason, SecondFactor, SecretText, SiteLogin,
+    StoredClientCertificate, StoredPassword, TicketOpening, address_key, client_certificates,
+    ticket_seconds,
 };
 
 /// A first factor that was right.
@@ -23,6 +25,8 @@ pub(super) struct Proven {
     /// None where an invitation is being redeemed.
     pub(super) credential: Option<ProvenCredential>,
     pub(super) enrolment: Option<Enrolment>,
+    /// What takes the password's place, where it must be changed.
+    pub(super) renewal: Option<PasswordRenewal>,
     /// The password, where its stored hash is weaker than today's.
     pub(super) rehash: Option<SecretText>,
     /// When the credential expires, if it does.
@@ -45,6 +49,7 @@ impl Proven {
             first,
             credential: by,
             enrolment: None,
+            renewal: None,
             rehash: None,
             ends: None,
             authority: None,
@@ -55,6 +60,13 @@ impl Proven {
     /// Whether the credential has expired at `now`, perhaps while a code was asked.
     pub(super) fn has_expired(&self, now: SystemTime) -> bool {
         self.ends.is_some_and(|ends| ends <= now)
+    }
+
+    /// The password by which they came, where it must be changed and has not been in this login.
+    fn must_change<'a>(&self, account: &'a LoginAccount) -> Option<&'a StoredPassword> {
+        let due = self.first == FirstFactor::Password && self.renewal.is_none();
+        let stored = account.password.as_ref().filter(|_| due)?;
+        stored.must_change.then_some(stored)
     }
 
     /// Whether what was proven still holds of the account as it is now (rule C2).
@@ -108,15 +120,7 @@ impl<'a> Grounds<'a> {
 impl AuthnAttempt {
     /// Makes the proof: the one place.
     pub(super) async fn accept(&mut self, grounds: Grounds<'_>) -> StepResult {
-        let Grounds {
-            account,
-            proven,
-            second,
-            factor,
-            spend,
-            recovery,
-            ticket,
-        } = grounds;
+        let (account, proven) = (grounds.account, &grounds.proven);
         if !account.active {
             return Ok(Step::Refused(account.why_inactive()));
         }
@@ -126,20 +130,36 @@ impl AuthnAttempt {
         if proven.has_expired(self.authn.clock.now()) {
             return Ok(Step::Refused(RefusalReason::CredentialExpired));
         }
+        if let Some(stored) = proven.must_change(account) {
+            let hash = stored.hash.clone();
+            return Ok(self.ask_another_password(grounds, hash));
+        }
         if let (Some(password), Some(by)) = (&proven.rehash, proven.credential) {
             self.renew_hash(by, password.clone()).await;
         }
+        let Grounds {
+            account,
+            proven,
+            second,
+            factor,
+            spend,
+            recovery,
+            ticket,
+        } = grounds;
+        // A session never rests on the password that its own admission replaces.
+        let first = proven.credential.filter(|_| proven.renewal.is_none());
         Ok(Step::Accepted(Box::new(AuthenticatedPrincipal {
             account: account.id,
             name: account.name.clone(),
             cut_epoch: proven.cut_epoch,
             first: proven.first,
             second,
-            credentials: proven.credential.into_iter().chain(factor).collect(),
+            credentials: first.into_iter().chain(factor).collect(),
             spend,
             recovery,
             ticket,
             enrolment: proven.enrolment,
+            renewal: proven.renewal,
             ends: proven.ends,
             authority: proven.authority,
             note: proven.note,

@@ -50,9 +50,19 @@ async fn an_invitation_enrols_a_password_and_a_factor() {
     let given = invite(&world, "newcomer");
     let mut attempt = world.attempt();
     let need = needs(attempt.submit("newcomer", token(&given)).await);
-    assert_eq!(need, Need::NewPassword { problem: None });
+    let first = Need::NewPassword {
+        cause: NewPasswordCause::Invitation,
+        problem: None,
+    };
+    assert_eq!(need, first);
     let need = needs(attempt.submit("newcomer", new_password("short")).await);
-    assert!(matches!(need, Need::NewPassword { problem: Some(_) }));
+    assert!(matches!(
+        need,
+        Need::NewPassword {
+            problem: Some(_),
+            ..
+        }
+    ));
     let need = needs(attempt.submit("newcomer", new_password(NEW)).await);
     let (secret, wrong) = first_secret(need);
     assert!(!wrong && secret.len() == 20);
@@ -309,6 +319,7 @@ async fn a_known_password_or_the_name_is_asked_again() {
     let refused = |need: Need, says: &str| {
         let Need::NewPassword {
             problem: Some(problem),
+            ..
         } = need
         else {
             panic!("{need:?}")

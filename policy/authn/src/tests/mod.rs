@@ -16,6 +16,7 @@ mod imported;
 mod invitations;
 mod keys;
 mod lockout;
+mod must_change;
 mod names;
 mod passwords;
 mod recovery;
@@ -204,6 +205,7 @@ impl World {
             password: Some(StoredPassword {
                 credential: credential(id * 10),
                 hash: cheap_hash(PASSWORD),
+                must_change: false,
             }),
             keys: Vec::new(),
             principals: Vec::new(),

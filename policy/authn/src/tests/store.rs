@@ -180,6 +180,22 @@ impl FakeStore {
                 return Err(RefusalReason::SpentCode);
             }
         }
+        let account = state.accounts.get_mut(proof.name().normal());
+        if let Some(password) = account.and_then(|account| account.password.as_mut()) {
+            if proof.credentials().contains(&password.credential) && password.must_change {
+                return Err(RefusalReason::PasswordMustChange);
+            }
+            if let Some(renewal) = proof.renewal() {
+                if password.credential != renewal.replaces {
+                    return Err(RefusalReason::Cut);
+                }
+                *password = StoredPassword {
+                    credential: super::credential(password.credential.id.0 + 5),
+                    hash: renewal.password_hash.clone(),
+                    must_change: false,
+                };
+            }
+        }
         if let Some(opening) = proof.ticket() {
             let ends = now + Duration::from_secs(opening.life_seconds.into());
             state.tickets.push(Ticket {

@@ -1,10 +1,8 @@
 //! Changes of credentials, and invitations (rules F2, F6, F7).
 
-use std::time::SystemTime;
-
 use portcullis_authn::{ImportedHash, RECOVERY_CODES};
 use portcullis_gate::AuditKind;
-use portcullis_gate::admin::AdminError;
+use portcullis_gate::admin::{AdminChange, AdminError};
 use portcullis_model::{AccountName, CredentialId};
 use serde_json::json;
 
@@ -19,25 +17,62 @@ use crate::{openssh, recovery, site};
 
 /// The longest stored hash or sealed secret, in bytes.
 const MOST_SECRET: usize = 1024;
+/// What the audit says of a password that was set for one login.
+const MUST_CHANGE: &str = "must be changed at the next login";
 
 impl Making<'_> {
-    pub(super) async fn password_set(
+    pub(super) async fn password_change(
+        &mut self,
+        change: AdminChange,
+    ) -> Result<Done, AdminError> {
+        match change {
+            AdminChange::PasswordSet {
+                name,
+                hash,
+                must_change,
+            } => self.password_set(&name, &hash, must_change).await,
+            AdminChange::PasswordRequireChange { name } => {
+                self.password_require_change(&name).await
+            }
+            AdminChange::PasswordRemove { name } => self.password_remove(&name).await,
+            _ => refused("this is no change of a password"),
+        }
+    }
+
+    async fn password_set(
         &mut self,
         name: &AccountName,
         hash: &str,
+        must_change: bool,
     ) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         may_have_password(&account)?;
         check_any_hash(hash)?;
-        let old = credentials::set_password(self.tx, account.id, self.version, hash).await?;
+        let (tx, version) = (&mut *self.tx, self.version);
+        let set = credentials::set_password(tx, account.id, version, hash, must_change);
+        let old = set.await?;
         let done = self.credential_changed(&account, old).await?;
-        Ok(match ImportedHash::parse(hash) {
-            Ok(imported) => done.detail(format!("imported {} hash", imported.name())),
-            Err(_) => done,
+        let imported = ImportedHash::parse(hash).ok();
+        let imported = imported.map(|imported| format!("imported {} hash", imported.name()));
+        let must_change = must_change.then(|| MUST_CHANGE.to_owned());
+        let said: Vec<String> = imported.into_iter().chain(must_change).collect();
+        Ok(match said.is_empty() {
+            true => done,
+            false => done.detail(said.join("; ")),
         })
     }
 
-    pub(super) async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
+    /// Rule F7: the same secret, and a change of it all the same (rule C5).
+    async fn password_require_change(&mut self, name: &AccountName) -> Result<Done, AdminError> {
+        let account = self.account(name).await?;
+        let connection = &mut self.tx.connection;
+        match credentials::require_change(connection, account.id, self.version).await? {
+            Some(id) => Ok(self.credential_changed(&account, Some(id)).await?),
+            None => refused(format!("`{}` has no password", account.name)),
+        }
+    }
+
+    async fn password_remove(&mut self, name: &AccountName) -> Result<Done, AdminError> {
         let account = self.account(name).await?;
         let connection = &mut self.tx.connection;
         match credentials::remove_single(connection, account.id, Kind::Password).await? {
@@ -152,13 +187,16 @@ impl Making<'_> {
         Ok(done)
     }
 
-    pub(super) async fn invite(
-        &mut self,
-        name: &AccountName,
-        token_hash: &[u8],
-        expires: SystemTime,
-    ) -> Result<Done, AdminError> {
-        let account = self.account(name).await?;
+    pub(super) async fn invite(&mut self, invite: AdminChange) -> Result<Done, AdminError> {
+        let AdminChange::Invite {
+            name,
+            token_hash,
+            expires,
+        } = invite
+        else {
+            return refused("this is no invitation");
+        };
+        let account = self.account(&name).await?;
         may_have_password(&account)?;
         if token_hash.len() != 32 {
             return refused("an invitation is stored as the SHA-256 of its token");
@@ -168,7 +206,7 @@ impl Making<'_> {
             return refused("an invitation lives for at most 24 hours (rule F7)");
         }
         let connection = &mut self.tx.connection;
-        credentials::invite(connection, account.id, token_hash, expires).await?;
+        credentials::invite(connection, account.id, &token_hash, expires).await?;
         let touched = Touched::account(account.id);
         Ok(Done::of(AuditKind::Enrolment, &account, touched))
     }

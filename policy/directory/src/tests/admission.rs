@@ -12,10 +12,10 @@ use super::*;
 use crate::admission::{Enrolled, Entry, Proven};
 use crate::times::millis;
 
-const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+pub(super) const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2g";
 
-fn entry(site: &Site) -> Entry {
+pub(super) fn entry(site: &Site) -> Entry {
     Entry {
         protocol: Protocol::Sftp,
         peer: PEER,
@@ -24,11 +24,12 @@ fn entry(site: &Site) -> Entry {
 }
 
 /// A user with password and one-time codes, and what a login with both proves at `step`.
-async fn two_factors(site: &Site, text: &str) -> Proven {
+pub(super) async fn two_factors(site: &Site, text: &str) -> Proven {
     site.user(text).await;
     site.change(AdminChange::PasswordSet {
         name: name(text),
         hash: HASH.to_owned(),
+        must_change: false,
     })
     .await;
     site.change(AdminChange::TotpSet {
@@ -39,7 +40,7 @@ async fn two_factors(site: &Site, text: &str) -> Proven {
     prove(site, text, 100).await
 }
 
-async fn prove(site: &Site, text: &str, step: i64) -> Proven {
+pub(super) async fn prove(site: &Site, text: &str, step: i64) -> Proven {
     let account = site
         .directory
         .login_account(name(text).normal())
@@ -57,6 +58,7 @@ async fn prove(site: &Site, text: &str, step: i64) -> Proven {
         recovery: None,
         ticket: Some(ticket(password)),
         enrolment: None,
+        renewal: None,
         app_password: None,
     }
 }
@@ -71,7 +73,10 @@ fn ticket(first: ProvenCredential) -> TicketOpening {
     }
 }
 
-async fn admit(site: &Site, proven: &Proven) -> Result<portcullis_gate::LoadedView, RefusalReason> {
+pub(super) async fn admit(
+    site: &Site,
+    proven: &Proven,
+) -> Result<portcullis_gate::LoadedView, RefusalReason> {
     match site
         .directory
         .admit_proven(proven.clone(), entry(site))
@@ -83,11 +88,11 @@ async fn admit(site: &Site, proven: &Proven) -> Result<portcullis_gate::LoadedVi
     }
 }
 
-async fn refused(site: &Site, proven: &Proven) -> RefusalReason {
+pub(super) async fn refused(site: &Site, proven: &Proven) -> RefusalReason {
     admit(site, proven).await.unwrap_err()
 }
 
-async fn tickets(site: &Site, proven: &Proven) -> usize {
+pub(super) async fn tickets(site: &Site, proven: &Proven) -> usize {
     let query = TicketQuery {
         account: proven.account,
         first: proven.credentials[0],
@@ -185,6 +190,7 @@ async fn a_changed_credential_refuses_its_proof_and_no_other() {
     site.change(AdminChange::PasswordSet {
         name: name("ana"),
         hash: HASH.to_owned(),
+        must_change: false,
     })
     .await;
     assert_eq!(refused(&site, &later).await, RefusalReason::Cut);
@@ -388,6 +394,7 @@ async fn invited(site: &Site, text: &str) -> Proven {
             totp_sealed: Some(vec![3; 40]),
             first_step: Some(500),
         }),
+        renewal: None,
         app_password: None,
     }
 }

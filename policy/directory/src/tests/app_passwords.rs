@@ -92,6 +92,7 @@ async fn admit(site: &Site, user: &str, index: usize) -> Result<LoadedView, Refu
         recovery: None,
         ticket: None,
         enrolment: None,
+        renewal: None,
         app_password: Some(credential.id),
     };
     let entry = Entry {

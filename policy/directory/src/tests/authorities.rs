@@ -79,8 +79,8 @@ impl Site {
 
     async fn stands(&self, account: AccountId, credential: ProvenCredential) -> bool {
         let mut snapshot = self.directory.snapshot().await.unwrap();
-        let stands = crate::credentials::stands(&mut snapshot, account, credential);
-        stands.await.unwrap()
+        let stands = crate::credentials::standing(&mut snapshot, account, credential);
+        stands.await.unwrap() == crate::credentials::Standing::Stands
     }
 }
 

@@ -18,6 +18,7 @@ fn password(user: &str) -> AdminChange {
     AdminChange::PasswordSet {
         name: name(user),
         hash: HASH.to_owned(),
+        must_change: false,
     }
 }
 

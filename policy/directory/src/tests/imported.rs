@@ -11,6 +11,7 @@ fn set(user: &str, hash: &str) -> AdminChange {
     AdminChange::PasswordSet {
         name: name(user),
         hash: hash.to_owned(),
+        must_change: false,
     }
 }
 

@@ -78,6 +78,7 @@ impl Site {
             spend: None,
             ticket: None,
             enrolment: None,
+            renewal: None,
             recovery: None,
             app_password: None,
         };

@@ -23,6 +23,7 @@ mod imported;
 mod journal;
 mod limits;
 mod login;
+mod must_change;
 mod nodes;
 mod open;
 mod openssh;

@@ -100,6 +100,7 @@ async fn credentials_outlive_a_change_of_the_schema() {
     let password = AdminChange::PasswordSet {
         name: name("ana"),
         hash,
+        must_change: false,
     };
     site.change(password.clone()).await;
     let sealed = AdminChange::TotpSet {

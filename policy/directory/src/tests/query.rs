@@ -52,6 +52,7 @@ async fn one_user_is_shown_without_secrets() {
     site.change(AdminChange::PasswordSet {
         name: name("ana"),
         hash,
+        must_change: false,
     })
     .await;
     site.change(AdminChange::TotpSet {
@@ -146,6 +147,7 @@ async fn what_an_administrator_should_look_at_is_found() {
     site.change(AdminChange::PasswordSet {
         name: name("root"),
         hash,
+        must_change: false,
     })
     .await;
     assert_eq!(

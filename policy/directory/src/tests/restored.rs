@@ -23,6 +23,7 @@ async fn a_backup_in_use_lets_nothing_old_live_and_gives_no_number_twice() {
         AdminChange::PasswordSet {
             name: name("ana"),
             hash: HASH.to_owned(),
+            must_change: false,
         },
         AdminChange::TotpSet {
             name: name("ana"),

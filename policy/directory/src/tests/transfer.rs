@@ -54,6 +54,7 @@ async fn filled(folder: &tempfile::TempDir) -> DirectoryConfig {
         AdminChange::PasswordSet {
             name: name("ana"),
             hash: HASH.to_owned(),
+            must_change: true,
         },
         AdminChange::TotpSet {
             name: name("ana"),
@@ -194,6 +195,8 @@ async fn every_table_arrives_with_every_row() {
     let directory = Directory::open(there).await.unwrap();
     let ana = directory.login_account("ana").await.unwrap().unwrap();
     assert_eq!(ana.totp.unwrap().sealed, [0, 255, 7]);
+    // rule F7
+    assert!(ana.password.unwrap().must_change);
     directory.carry_out(ROOT, user("new")).await.unwrap();
     let anchors = Vec::new();
     let told = directory

@@ -167,6 +167,7 @@ impl LoginStore for Open {
             password: Some(StoredPassword {
                 credential,
                 hash: self.password.clone(),
+                must_change: false,
             }),
             keys: Vec::new(),
             client_certificates: Vec::new(),
