@@ -1,6 +1,7 @@
 //! A running gateway: what is started, in which order, and how it stops.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::offline::{gate_config, open_directory};
 use super::orders::{Leaving, Order, Reading, Wish};
 use super::{
     descriptors, hostkeys, make_default_root, open_storage, refuse_half_restored, site_key,
+    standing,
 };
 use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
@@ -56,6 +58,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Opens everything, recovers what a crash left, binds every address, and begins to serve.
+    /// `file` is where the settings come from, where that is not the data folder's file.
     ///
     /// # Errors
     /// Anything of that is not possible; nothing serves then.
@@ -63,6 +66,7 @@ impl Gateway {
         folder: DataFolder,
         lock: DataLock,
         config: &Config,
+        file: Option<&Path>,
     ) -> Result<Gateway, Failure> {
         refuse_half_restored(&folder)?;
         warn_of_few_descriptors(&config.limits, descriptors::raise());
@@ -98,6 +102,7 @@ impl Gateway {
             clock.clone(),
         );
         let control = ControlSocket::bind(&folder)?;
+        let standing = standing(&folder, config, file);
         let sftp = sftp_config(&config.limits);
         let service = SftpService::new(sftp, gate.clone(), authenticator.clone(), host_keys);
         let supervisor = bound.serve(&serving(config, &service, &authenticator));
@@ -107,7 +112,7 @@ impl Gateway {
         tasks.spawn(lasting("the sweep of changes", gate.clone().run()));
         tasks.spawn(lasting(
             "the control socket",
-            control.run(gate.clone(), audit, clock, order),
+            control.run(gate.clone(), audit, clock, order, standing),
         ));
         let watched = Watched::new(&gate, &directory, supervisor.listening());
         let aside = beside(&gate, metrics, watched);
