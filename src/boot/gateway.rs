@@ -8,7 +8,7 @@ use std::time::Duration;
 use portcullis_authn::{Authenticator, AuthnConfig};
 use portcullis_directory::Directory;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
-use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
+use portcullis_gate::{EndReason, Gate, SystemClock};
 use portcullis_net::{Limits as NetLimits, Proxies};
 use portcullis_sftp::{SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,8 +72,7 @@ impl Gateway {
         warn_of_few_descriptors(&config.limits, descriptors::raise());
         let key = site_key(&folder)?;
         let host_keys = hostkeys::host_keys(&folder)?;
-        let lines = host_keys.public_lines();
-        let fingerprints = host_keys.fingerprints();
+        let (lines, fingerprints) = (host_keys.public_lines(), host_keys.fingerprints());
         make_default_root(&folder, config)?;
         let storage = Arc::new(open_storage(&folder, config)?);
         let bound = Bound::new(&config.sftp.listen).await?;
@@ -102,12 +101,11 @@ impl Gateway {
             clock.clone(),
         );
         let control = ControlSocket::bind(&folder)?;
-        let standing = standing(&folder, config, file);
         let sftp = sftp_config(&config.limits);
         let service = SftpService::new(sftp, gate.clone(), authenticator.clone(), host_keys);
         let supervisor = bound.serve(&serving(config, &service, &authenticator));
         let (order, orders) = mpsc::channel(1);
-        let audit: Arc<dyn AuditStore> = directory.clone();
+        let (audit, standing) = (directory.clone(), standing(&folder, config, file));
         let mut tasks = JoinSet::new();
         tasks.spawn(lasting("the sweep of changes", gate.clone().run()));
         tasks.spawn(lasting(

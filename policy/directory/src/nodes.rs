@@ -154,11 +154,13 @@ pub(crate) async fn others(
     version: i64,
 ) -> Result<Vec<NodeReport>, StoreError> {
     let sql = Sql::either(
-        "SELECT n.label, n.applied >= $2 OR a.node IS NOT NULL, a.sessions_ended, a.sessions_not_ended \
+        "SELECT n.label, n.applied >= $2 OR a.node IS NOT NULL, \
+                    a.sessions_ended, a.sessions_not_ended \
            FROM nodes n LEFT JOIN acknowledgements a ON a.node = n.id AND a.version = $2 \
           WHERE n.id <> $1 AND n.renewed > $3 ORDER BY n.id",
         concat!(
-            "SELECT n.label, n.applied >= $2 OR a.node IS NOT NULL, a.sessions_ended, a.sessions_not_ended \
+            "SELECT n.label, n.applied >= $2 OR a.node IS NOT NULL, \
+                    a.sessions_ended, a.sessions_not_ended \
                FROM nodes n LEFT JOIN acknowledgements a ON a.node = n.id AND a.version = $2 \
               WHERE n.id <> $1 AND n.renewed > ",
             now!(),

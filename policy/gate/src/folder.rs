@@ -105,8 +105,8 @@ impl AuthorizedFs {
         }
     }
 
-    /// Journalling takes its time: the session may have ended, or its rights have changed since this
-    /// stamp. Deciding again takes time too, and what changes meanwhile is decided as well.
+    /// Journalling takes its time: the session may have ended, or its rights have changed since
+    /// this stamp. Deciding again takes time too, and what changes meanwhile is decided as well.
     async fn still_may_take_away(&self, what: &FolderMove, decided: u64) -> Result<(), FsError> {
         let mut decided = decided;
         for _ in 0..MOST_DECISIONS {

@@ -150,8 +150,8 @@ pub trait PolicyStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Changes committed after `version`, oldest first, at most [`CHANGES_AT_ONCE`]: the outbox (rule
-    /// C4).
+    /// Changes committed after `version`, oldest first, at most [`CHANGES_AT_ONCE`]: the outbox
+    /// (rule C4).
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError>;
 
     /// The newest commit's number.

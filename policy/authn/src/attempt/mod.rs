@@ -267,8 +267,8 @@ impl AuthnAttempt {
         }
     }
 
-    /// Of the unknown keys and certificates that one connection offers, one counts: agents offer all
-    /// they hold.
+    /// Of the unknown keys and certificates that one connection offers, one counts: agents offer
+    /// all they hold.
     fn is_counted(&mut self, reason: RefusalReason) -> bool {
         let unknown = matches!(
             reason,
