@@ -48,6 +48,9 @@ struct Round {
     done: watch::Receiver<Option<BTreeMap<i64, Decided>>>,
 }
 
+/// A session of a round, the first change that wants it decided, and what it was admitted with.
+type Waiting<'a> = (&'a Registered, i64, Standing);
+
 /// What one change ended.
 #[derive(Clone, Copy)]
 struct Decided {
@@ -133,8 +136,7 @@ impl Ports {
     /// about which it cannot be asked end.
     async fn decide_round(&self, round: Round) -> BTreeMap<i64, Decided> {
         let mut changes = round.changes;
-        let mut by_account: BTreeMap<(AccountId, ViewBasis), Vec<(&Registered, i64, Standing)>> =
-            BTreeMap::new();
+        let mut by_account: BTreeMap<(AccountId, ViewBasis), Vec<Waiting<'_>>> = BTreeMap::new();
         for (entry, wanted_by) in round.sessions.values() {
             if let Some(standing) = entry.standing() {
                 let key = (standing.account, standing.basis());
