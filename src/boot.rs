@@ -23,6 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use crate::config::{Config, Fsync, Limits, Log, LogFormat, Problem};
+use crate::control::Standing;
 use crate::data::DataFolder;
 use crate::failure::{Context as _, Failure};
 
@@ -120,11 +121,15 @@ fn config_text(folder: &DataFolder) -> Result<String, Failure> {
     String::from_utf8(bytes).context(folder.path().join(CONFIG).display())
 }
 
+/// The text of a file that was named on a command line.
+///
+/// # Errors
+/// It cannot be read.
 #[expect(
     clippy::disallowed_methods,
     reason = "a file that the caller of the command named"
 )]
-fn read_named(file: &Path) -> Result<String, Failure> {
+pub fn read_named(file: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(file).context(format_args!("cannot read {}", file.display()))
 }
 
@@ -217,6 +222,16 @@ pub fn seal_totp(folder: &DataFolder, secret: &[u8]) -> Result<Vec<u8>, Failure>
 /// The folder that is served.
 pub fn storage_root(folder: &DataFolder, config: &Config) -> PathBuf {
     folder.path().join(&config.storage.root)
+}
+
+/// What a gateway with these settings stands on; `file` where they are not the data folder's.
+pub fn standing(folder: &DataFolder, config: &Config, file: Option<&Path>) -> Standing {
+    let settings = file.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.into()));
+    Standing {
+        embedded: config.database == Database::Embedded,
+        root: storage_root(folder, config),
+        settings: settings.filter(|file| *file != folder.path().join(CONFIG)),
+    }
 }
 
 fn durability(config: &Config) -> Durability {

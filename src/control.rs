@@ -10,6 +10,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
+
 use portcullis_gate::CutReport;
 use portcullis_gate::admin::{AdminChange, AdminOutcome, AdminQuery};
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,18 @@ pub const MAX_REQUEST: u64 = 1 << 20;
 /// The longest answer, in bytes.
 pub const MAX_REPLY: u64 = 64 << 20;
 
+/// What a gateway stands on. A command cannot know it by itself: settings can be named at the
+/// gateway's start, and a database in its environment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Standing {
+    /// Whether its directory is the data folder's file of SQLite; else it is on a server.
+    pub embedded: bool,
+    /// The folder that it serves.
+    pub root: PathBuf,
+    /// The settings' file, where it is not the data folder's.
+    pub settings: Option<PathBuf>,
+}
+
 /// What a command asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +49,8 @@ pub enum Request {
     Change(AdminChange),
     /// Answer a question.
     Query(AdminQuery),
+    /// What do you stand on?
+    Standing,
     /// Read settings and host keys again.
     Reload,
     /// Take no new connection, and stop with the last one.
@@ -55,6 +71,8 @@ pub enum Reply {
         /// `CARGO_PKG_VERSION` of the gateway.
         version: String,
     },
+    /// What the gateway stands on.
+    Standing(Standing),
     /// The change was made and announced.
     Changed {
         /// What the directory says of it.

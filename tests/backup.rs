@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Demo, binary, portcullis, run};
+use crate::harness::{Demo, Serve, binary, eventually, portcullis, run};
 
 fn place(path: &Path) -> String {
     path.display().to_string()
@@ -25,6 +25,12 @@ fn backed_up() -> (tempfile::TempDir, String) {
     assert!(told.err.contains("exists already"), "{told:?}");
     let served = place(&demo.root().join("backup"));
     let told = demo.cli(&["backup", "--to", &served]);
+    assert!(told.err.contains("must not lie in"), "{told:?}");
+    // Nor by a link to a folder deep in it.
+    let deep = demo.make_folder("/deep/er");
+    std::os::unix::fs::symlink(deep, scratch.join("link")).unwrap();
+    let linked = place(&scratch.join("link").join("backup"));
+    let told = demo.cli(&["backup", "--to", &linked]);
     assert!(told.err.contains("must not lie in"), "{told:?}");
     (demo.kill(), backup)
 }
@@ -184,4 +190,69 @@ fn a_backup_is_not_taken_into_use_in_another_directory() {
     assert!(told.err.contains("which is left alone"), "{told:?}");
     // Nothing stays behind, so that the next attempt can follow.
     portcullis(&["restore", &backup, "--data", &place(&new)]).must();
+}
+
+/// Whether the manifest of a backup says that the directory is in it.
+fn holds_directory(backup: &str) -> bool {
+    let manifest = std::fs::read(Path::new(backup).join("manifest.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["directory"].as_bool().unwrap()
+}
+
+// What stands in the data folder by now need not be what the gateway was started with.
+#[test]
+fn a_backup_is_of_what_the_gateway_uses() {
+    let on_a_server = std::env::var("PORTCULLIS_TEST_POSTGRES").is_ok();
+    let served = tempfile::tempdir().unwrap();
+    let root = served.path().join("served");
+    std::fs::create_dir(&root).unwrap();
+    let demo = Demo::serve_with(Serve {
+        root: Some(root.clone()),
+        ..Serve::default()
+    });
+    let other = match on_a_server {
+        true => "",
+        false => "[directory]\ndatabase = \"postgres://gone@127.0.0.1:1/gone\"\n",
+    };
+    std::fs::write(demo.data().join("portcullis.toml"), other).unwrap();
+    // A file of long ago.
+    if on_a_server {
+        std::fs::write(demo.data().join("portcullis.db"), "old").unwrap();
+    }
+    let told = demo.cli(&["backup", "--to", &place(&root.join("backup"))]);
+    assert!(told.err.contains("must not lie in"), "{told:?}");
+    let backup = place(&demo.scratch().join("backup"));
+    demo.cli(&["backup", "--to", &backup]).must();
+    assert_eq!(holds_directory(&backup), !on_a_server);
+    assert_eq!(
+        Path::new(&backup).join("portcullis.db").exists(),
+        !on_a_server
+    );
+}
+
+#[test]
+fn settings_that_were_named_at_the_start_are_in_the_backup() {
+    let demo = Demo::serve("");
+    let (data, port) = (demo.data(), demo.port());
+    let folder = demo.kill();
+    let named = folder.path().join("named.toml");
+    std::fs::rename(data.join("portcullis.toml"), &named).unwrap();
+    std::fs::write(data.join("portcullis.toml"), "# of long ago\n").unwrap();
+    let mut gateway = Command::new(binary())
+        .args(["serve", "--data", &place(&data), "--config", &place(&named)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    eventually(Duration::from_secs(30), "the gateway listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+    });
+    let backup = folder.path().join("backup");
+    let told = portcullis(&["backup", "--to", &place(&backup), "--data", &place(&data)]);
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    let told = told.must();
+    assert!(told.out.contains("named.toml"), "{told:?}");
+    let taken = std::fs::read(backup.join("portcullis.toml")).unwrap();
+    assert_eq!(taken, std::fs::read(&named).unwrap());
 }

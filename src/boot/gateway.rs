@@ -1,13 +1,14 @@
 //! A running gateway: what is started, in which order, and how it stops.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_authn::{Authenticator, AuthnConfig};
 use portcullis_directory::Directory;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
-use portcullis_gate::{AuditStore, EndReason, Gate, SystemClock};
+use portcullis_gate::{EndReason, Gate, SystemClock};
 use portcullis_net::{Limits as NetLimits, Proxies};
 use portcullis_sftp::{SftpConfig, SftpService};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,7 @@ use super::offline::{gate_config, open_directory};
 use super::orders::{Leaving, Order, Reading, Wish};
 use super::{
     descriptors, hostkeys, make_default_root, open_storage, refuse_half_restored, site_key,
+    standing,
 };
 use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
@@ -56,6 +58,7 @@ pub struct Gateway {
 
 impl Gateway {
     /// Opens everything, recovers what a crash left, binds every address, and begins to serve.
+    /// `file` is where the settings come from, where that is not the data folder's file.
     ///
     /// # Errors
     /// Anything of that is not possible; nothing serves then.
@@ -63,13 +66,13 @@ impl Gateway {
         folder: DataFolder,
         lock: DataLock,
         config: &Config,
+        file: Option<&Path>,
     ) -> Result<Gateway, Failure> {
         refuse_half_restored(&folder)?;
         warn_of_few_descriptors(&config.limits, descriptors::raise());
         let key = site_key(&folder)?;
         let host_keys = hostkeys::host_keys(&folder)?;
-        let lines = host_keys.public_lines();
-        let fingerprints = host_keys.fingerprints();
+        let (lines, fingerprints) = (host_keys.public_lines(), host_keys.fingerprints());
         make_default_root(&folder, config)?;
         let storage = Arc::new(open_storage(&folder, config)?);
         let bound = Bound::new(&config.sftp.listen).await?;
@@ -102,12 +105,12 @@ impl Gateway {
         let service = SftpService::new(sftp, gate.clone(), authenticator.clone(), host_keys);
         let supervisor = bound.serve(&serving(config, &service, &authenticator));
         let (order, orders) = mpsc::channel(1);
-        let audit: Arc<dyn AuditStore> = directory.clone();
+        let (audit, standing) = (directory.clone(), standing(&folder, config, file));
         let mut tasks = JoinSet::new();
         tasks.spawn(lasting("the sweep of changes", gate.clone().run()));
         tasks.spawn(lasting(
             "the control socket",
-            control.run(gate.clone(), audit, clock, order),
+            control.run(gate.clone(), audit, clock, order, standing),
         ));
         let watched = Watched::new(&gate, &directory, supervisor.listening());
         let aside = beside(&gate, metrics, watched);

@@ -12,6 +12,7 @@ use super::no_storage::NoStorage;
 use super::{DATABASE, NODE, audit_key, durability, open_storage};
 use super::{read_config, read_database, refuse_half_restored, site_key};
 use crate::config::Config;
+use crate::control::Standing;
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
 
@@ -20,6 +21,7 @@ pub struct Offline {
     gate: Arc<Gate>,
     directory: Arc<Directory>,
     lock: DataLock,
+    standing: Standing,
 }
 
 impl Offline {
@@ -39,14 +41,7 @@ impl Offline {
     pub async fn open_restored(folder: &DataFolder, lock: DataLock) -> Result<Offline, Failure> {
         let _private = PrivateUmask::set();
         let key = site_key(folder)?;
-        // What is wrong with other settings must not keep an administrator from the directory.
-        let config = match read_config(folder, None) {
-            Ok(config) => config,
-            Err(failure) => Config {
-                database: read_database(folder).map_err(|_| failure)?,
-                ..Config::default()
-            },
-        };
+        let config = usable_config(folder)?;
         let directory = open_directory(folder, &config, &key).await?;
         let gate = Gate::new(
             gate_config(&config),
@@ -65,7 +60,13 @@ impl Offline {
             gate,
             directory,
             lock,
+            standing: super::standing(folder, &config, None),
         })
+    }
+
+    /// What it stands on.
+    pub fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Carries out a change.
@@ -106,6 +107,17 @@ impl Offline {
     pub async fn close(self) -> DataLock {
         self.directory.close().await;
         self.lock
+    }
+}
+
+/// What is wrong with other settings must not keep an administrator from the directory.
+fn usable_config(folder: &DataFolder) -> Result<Config, Failure> {
+    match read_config(folder, None) {
+        Ok(config) => Ok(config),
+        Err(failure) => Ok(Config {
+            database: read_database(folder).map_err(|_| failure)?,
+            ..Config::default()
+        }),
     }
 }
 

@@ -13,6 +13,7 @@ use super::audit::progress;
 use super::{Context, Link, MakeFolder, present};
 use crate::backup::{Manifest, Proven, Written, is_plain};
 use crate::boot::{self, Offline};
+use crate::control::Standing;
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
 
@@ -43,68 +44,76 @@ impl Backup {
         let signed = signed.get("checkpoints").cloned().unwrap_or_default();
         let checkpoints: Vec<AuditCheckpoint> =
             serde_json::from_value(signed).context("reading the checkpoints")?;
-        refuse_inside(&self.to, link.folder())?;
+        let standing = link.standing().await?;
+        refuse_inside(&self.to, &[link.folder().path(), &standing.root])?;
         let _private = PrivateUmask::set();
         let mut backup = Written::begin(&self.to)?;
         let bar = progress("writing the backup");
-        let written = fill(&mut backup, link.folder()).await;
+        let written = fill(&mut backup, link.folder(), &standing).await;
         bar.finish_and_clear();
-        let directory = match written {
-            Ok(directory) => directory,
-            Err(failure) => {
-                backup.give_up();
-                return Err(failure);
-            }
-        };
+        if let Err(failure) = written {
+            backup.give_up();
+            return Err(failure);
+        }
+        let directory = standing.embedded;
         let made = rfc3339(SystemClock.now());
         let manifest = backup.finish(Manifest::new(made, directory, checkpoints))?;
         let answer = json!({
             "backup": self.to,
             "made": manifest.made,
             "directory": directory,
+            "settings": standing.settings,
             "files": manifest.files,
         });
         cli.show(&answer, |_| {
             let files = present::plural(manifest.files.len() as u64, "file");
             let place = self.to.display();
-            let server = "\nThe directory is in PostgreSQL: back it up with pg_dump as well.";
-            format!(
-                "Wrote {files} to {place}.{}",
-                if directory { "" } else { server }
-            )
+            let mut said = format!("Wrote {files} to {place}.");
+            if !directory {
+                said.push_str("\nThe directory is in PostgreSQL: back it up with pg_dump as well.");
+            }
+            if let Some(file) = &standing.settings {
+                let (file, name) = (file.display(), boot::CONFIG);
+                said.push_str(&format!(
+                    "\nIts {name} is {file}, which the gateway was started with."
+                ));
+            }
+            said
         });
         Ok(())
     }
 }
 
-/// What is served must not hold the keys.
-fn refuse_inside(place: &Path, folder: &DataFolder) -> Result<(), Failure> {
+/// What is served must not hold the keys. Links on the way are followed as the disk does.
+fn refuse_inside(place: &Path, served: &[&Path]) -> Result<(), Failure> {
     let place = std::path::absolute(place).context(place.display())?;
-    let above = place.parent().unwrap_or(&place);
-    let above = rustix::fs::stat(above).context(above.display())?;
-    let mut served = vec![folder.path().to_path_buf()];
-    if let Ok(config) = boot::read_config(folder, None) {
-        served.push(boot::storage_root(folder, &config));
-    }
-    for one in served {
-        let Ok(stat) = rustix::fs::stat(&one) else {
-            continue;
-        };
-        let same = (stat.st_dev, stat.st_ino) == (above.st_dev, above.st_ino);
-        if same || place.starts_with(&one) {
+    let mut above = place.parent().unwrap_or(&place).to_path_buf();
+    let identity = |path: &Path| rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+    let mut below = None;
+    loop {
+        let here = identity(&above).context(above.display())?;
+        if let Some(one) = served.iter().find(|one| identity(one) == Ok(here)) {
             return Err(Failure::new(format!(
                 "a backup must not lie in {}: name a folder elsewhere",
                 one.display()
             )));
         }
+        // Nothing is above the root of the disk but itself.
+        if below.replace(here) == Some(here) {
+            return Ok(());
+        }
+        above.push("..");
     }
-    Ok(())
 }
 
-/// Copies everything; whether the directory is in it.
-async fn fill(backup: &mut Written, folder: &DataFolder) -> Result<bool, Failure> {
-    let embedded = boot::read_database(folder)? == Database::Embedded;
-    if embedded {
+/// Copies everything. What the gateway says of its directory and its settings counts, and not what
+/// stands in the data folder: that can be what it was started with long ago.
+async fn fill(
+    backup: &mut Written,
+    folder: &DataFolder,
+    standing: &Standing,
+) -> Result<(), Failure> {
+    if standing.embedded {
         let place = backup.path_of(boot::DATABASE);
         let database = folder.path().join(boot::DATABASE);
         portcullis_directory::copy_file(&database, &place)
@@ -112,13 +121,18 @@ async fn fill(backup: &mut Written, folder: &DataFolder) -> Result<bool, Failure
             .context("the directory was not copied")?;
         backup.note(boot::DATABASE)?;
     }
+    if let Some(file) = &standing.settings {
+        let text = boot::read_named(file)?;
+        backup.take(boot::CONFIG, &mut text.as_bytes())?;
+    }
     for name in folder.files()? {
         let of_database = name.starts_with("portcullis.") && name != boot::CONFIG;
-        if is_plain(&name) && !of_database && !LEFT_OUT.contains(&name.as_str()) {
+        let another = name == boot::CONFIG && standing.settings.is_some();
+        if is_plain(&name) && !of_database && !another && !LEFT_OUT.contains(&name.as_str()) {
             backup.take(&name, &mut folder.open_file(&name)?)?;
         }
     }
-    Ok(embedded)
+    Ok(())
 }
 
 /// Puts a backup into a new data folder.

@@ -79,7 +79,7 @@ impl Demo {
         let (mut secrets, lock) = prepare(&folder, lock).await?;
         let path = folder.path().to_owned();
         let umask = PrivateUmask::set();
-        let gateway = Gateway::start(folder, lock, &config).await?;
+        let gateway = Gateway::start(folder, lock, &config, None).await?;
         drop(umask);
         let address = gateway.addresses().first().copied();
         let address = address.ok_or_else(|| Failure::new("the demo does not listen"))?;

@@ -8,7 +8,7 @@ use portcullis_gate::admin::{Actor, AdminChange, AdminOutcome, AdminQuery};
 use serde_json::Value;
 
 use crate::boot::{self, Offline};
-use crate::control::Client;
+use crate::control::{Client, Standing};
 use crate::data::DataFolder;
 use crate::failure::Failure;
 
@@ -74,6 +74,17 @@ impl Link {
     /// The data folder.
     pub fn folder(&self) -> &DataFolder {
         &self.folder
+    }
+
+    /// What the gateway stands on, or what one would with the settings as they are.
+    ///
+    /// # Errors
+    /// The gateway went away.
+    pub async fn standing(&mut self) -> Result<Standing, Failure> {
+        match &mut self.way {
+            Way::Gateway(client) => client.standing().await,
+            Way::Alone(offline) => Ok(offline.standing().clone()),
+        }
     }
 
     /// Lets go of the gateway or the data folder. A command that ends need not ask for it.

@@ -47,7 +47,8 @@ impl Serve {
         let log = boot::start_log(&config.log)?;
         boot::runtime(&config)?.block_on(async {
             let umask = PrivateUmask::set();
-            let gateway = Gateway::start(folder, lock, &config).await?;
+            let file = self.config.as_deref();
+            let gateway = Gateway::start(folder, lock, &config, file).await?;
             drop(umask);
             let reading = Reading {
                 file: self.config,

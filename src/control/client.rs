@@ -7,7 +7,7 @@ use portcullis_gate::admin::{AdminChange, AdminOutcome, AdminQuery};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
-use super::{MAX_REPLY, Reply, Request, SOCKET, read_line};
+use super::{MAX_REPLY, Reply, Request, SOCKET, Standing, read_line};
 use crate::data::DataFolder;
 use crate::failure::{Context as _, Failure};
 
@@ -49,6 +49,18 @@ impl Client {
                  the same version for both",
                 env!("CARGO_PKG_VERSION")
             ))),
+            Reply::Refused(text) => Err(Failure::new(text)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Asks what the gateway stands on.
+    ///
+    /// # Errors
+    /// The gateway went away.
+    pub async fn standing(&mut self) -> Result<Standing, Failure> {
+        match self.ask(&Request::Standing, USUAL).await? {
+            Reply::Standing(standing) => Ok(standing),
             Reply::Refused(text) => Err(Failure::new(text)),
             _ => Err(unexpected()),
         }

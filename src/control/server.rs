@@ -10,7 +10,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::{MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, read_line};
+use super::{MAX_REPLY, MAX_REQUEST, Reply, Request, SOCKET, Standing, read_line};
 use crate::boot::{Order, Wish};
 use crate::data::{DataFolder, PrivateUmask};
 use crate::failure::{Context as _, Failure};
@@ -36,6 +36,7 @@ struct Desk {
     clock: Arc<dyn Clock>,
     owner: u32,
     orders: mpsc::Sender<Order>,
+    standing: Standing,
 }
 
 impl ControlSocket {
@@ -64,16 +65,19 @@ impl ControlSocket {
         })
     }
 
-    /// Answers commands until dropped. What concerns the process itself is passed on as `orders`.
+    /// Answers commands until dropped, and says that the gateway has this `standing`. What concerns
+    /// the process itself is passed on as `orders`.
     pub async fn run(
         self,
         gate: Arc<Gate>,
         audit: Arc<dyn AuditStore>,
         clock: Arc<dyn Clock>,
         orders: mpsc::Sender<Order>,
+        standing: Standing,
     ) {
         let desk = Desk {
             orders,
+            standing,
             gate,
             audit,
             clock,
@@ -138,6 +142,7 @@ impl Desk {
                 pid: std::process::id(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             },
+            Request::Standing => Reply::Standing(self.standing.clone()),
             Request::Change(change) => {
                 match self
                     .gate

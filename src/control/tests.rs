@@ -28,7 +28,8 @@ async fn start(path: &Path) -> Running {
     let socket = ControlSocket::bind(&folder).unwrap();
     let (gate, audit) = offline.parts();
     let (orders, _nobody) = tokio::sync::mpsc::channel(1);
-    let task = tokio::spawn(socket.run(gate, audit, Arc::new(SystemClock), orders));
+    let standing = crate::boot::standing(&folder, &crate::config::Config::default(), None);
+    let task = tokio::spawn(socket.run(gate, audit, Arc::new(SystemClock), orders, standing));
     Running {
         folder,
         task,

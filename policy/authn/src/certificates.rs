@@ -48,6 +48,18 @@ pub struct SshCertificate {
 }
 
 impl SshCertificate {
+    /// Whether it is for the account of this name: one of its principals is that name, or one of
+    /// those that an administrator has named instead.
+    pub fn names(&self, name: &AccountName, instead: &[String]) -> bool {
+        self.principals.iter().any(|principal| {
+            if instead.is_empty() {
+                AccountName::parse(principal).is_ok_and(|other| other == *name)
+            } else {
+                instead.contains(principal)
+            }
+        })
+    }
+
     /// In a few words, for the audit.
     pub(crate) fn label(&self, authority: &str) -> String {
         let id: String = self.key_id.chars().take(MOST_KEY_ID).collect();
@@ -94,19 +106,20 @@ pub enum CertificateProblem {
     /// SHA-1, or an RSA key of less than 2048 bits.
     #[error("the certificate rests on SHA-1 or on a short RSA key")]
     Weak,
-    /// It was revoked, or too many certificates of the account are in use.
-    #[error("the certificate was revoked, or the account has too many in use")]
+    /// It was revoked, or the account ceased to be one that it names.
+    #[error("the certificate was revoked, or does not name this account any more")]
     Revoked,
     /// It has expired.
     #[error("the certificate has expired")]
     Expired,
 }
 
-/// Whether the certificate is good for the account from this address now; when it ends.
+/// Whether the certificate is good for the account from this address now; when it ends. For a name
+/// that is no account, what is wrong with it is what it would be for one that it does not name.
 pub(crate) fn judge(
     certificate: &SshCertificate,
     authority: &SshAuthority,
-    account: &LoginAccount,
+    account: Option<&LoginAccount>,
     peer: IpAddr,
     now: SystemTime,
 ) -> Result<SystemTime, CertificateProblem> {
@@ -121,7 +134,7 @@ pub(crate) fn judge(
         return Err(P::Weak);
     }
     let ends = validity(certificate, authority, now)?;
-    if !names(&certificate.principals, account) {
+    if !account.is_some_and(|account| certificate.names(&account.name, &account.principals)) {
         return Err(P::WrongPrincipal);
     }
     for (name, value) in &certificate.critical_options {
@@ -160,18 +173,6 @@ fn validity(
         return Err(P::NotYetValid);
     }
     Ok(ends)
-}
-
-/// Whether one of the principals is the account's name, or one of those that an administrator has
-/// named instead.
-fn names(principals: &[String], account: &LoginAccount) -> bool {
-    principals.iter().any(|principal| {
-        if account.principals.is_empty() {
-            AccountName::parse(principal).is_ok_and(|name| name == account.name)
-        } else {
-            account.principals.contains(principal)
-        }
-    })
 }
 
 /// A list that cannot be read holds nobody.

@@ -144,8 +144,11 @@ pub(crate) fn counts(reason: RefusalReason, key: bool) -> bool {
         }
         // Were these left out after a password, the counters would tell a right one from others.
         R::NoSecondFactor | R::CodeMissing => !key,
-        // As an unknown key; the others were made for somebody of this site.
-        R::Certificate(problem) => problem == CertificateProblem::UnknownAuthority,
+        // As an unknown key or name: these depend on the name, and must not tell whether it exists.
+        R::Certificate(problem) => matches!(
+            problem,
+            CertificateProblem::UnknownAuthority | CertificateProblem::WrongPrincipal
+        ),
         R::SecurityKey
         | R::Asleep
         | R::SpentCode

@@ -3,22 +3,23 @@
 //! Owns the `ssh_authorities`, `ssh_certificates` and `ssh_revocations` tables. Knows nothing of
 //! what makes a certificate good.
 //! INVARIANT: a certificate has a row, and so a credential on which its sessions rest, only while
-//! its authority is trusted and nothing revokes it.
+//! its authority is trusted, nothing revokes it and it names its account.
 
 use portcullis_authn::{ProvenCredential, SshAuthority, SshCertificate, StoreError};
 use portcullis_gate::admin::Revocation;
 use portcullis_model::{AccountId, AuthorityId, CredentialId};
 use sha2::{Digest, Sha256};
 
+use crate::accounts;
 use crate::credentials::{self, Kind};
 use crate::db::{self, Connection};
 use crate::error::During;
 use crate::openssh::{OpensshKey, fingerprint};
-use crate::outbox;
+use crate::outbox::{self, Touched};
 use crate::times::{millis, seconds};
 use crate::writer::Tx;
 
-/// Certificates of one account that are in use at once.
+/// Certificates of one account that are in use at once. With more, those end that expire first.
 const MOST_IN_USE: i64 = 1_000;
 /// Expired certificates forgotten with every new one.
 const SWEEP: i64 = 10;
@@ -252,8 +253,25 @@ pub(crate) async fn in_use(
     }))
 }
 
-/// Begins to use a certificate, unless it was revoked, its authority is gone, or the account has
-/// too many in use.
+/// Ends what an account's certificates opened: one of the principals that they may name was taken
+/// away. Those that name another one begin anew. Answers them.
+pub(crate) async fn delete_of_account(
+    connection: &mut Connection,
+    account: AccountId,
+) -> Result<Vec<CredentialId>, StoreError> {
+    let ended: Vec<i64> = db::query_scalar(
+        "DELETE FROM credentials WHERE id IN \
+         (SELECT credential FROM ssh_certificates WHERE account = $1) RETURNING id",
+    )
+    .bind(account.0)
+    .fetch_all(connection)
+    .await
+    .during("ending an account's certificates")?;
+    Ok(ended.into_iter().map(CredentialId).collect())
+}
+
+/// Begins to use a certificate, unless it was revoked, its authority is gone, or it does not name
+/// the account any more.
 pub(crate) async fn begin_use(
     tx: &mut Tx,
     account: AccountId,
@@ -268,6 +286,11 @@ pub(crate) async fn begin_use(
     if is_revoked(&mut tx.connection, &signer, certificate).await? {
         return Ok(None);
     }
+    // Its principals may have changed since the login looked.
+    let found = accounts::by_id(&mut tx.connection, account).await?;
+    if found.is_none_or(|found| !certificate.names(&found.name, &found.principals)) {
+        return Ok(None);
+    }
     // Another login may have begun it meanwhile.
     if let Some(known) = in_use(&mut tx.connection, account, authority, certificate).await? {
         return Ok(Some(known));
@@ -279,7 +302,7 @@ pub(crate) async fn begin_use(
         .await
         .during("counting certificates")?;
     if count >= MOST_IN_USE {
-        return Ok(None);
+        end_first(tx, account).await?;
     }
     let version = outbox::newest_version(&mut tx.connection).await?;
     let id = credentials::insert(tx, account, Kind::Certificate, version).await?;
@@ -299,6 +322,22 @@ pub(crate) async fn begin_use(
     .run(&mut tx.connection, "beginning to use a certificate")
     .await?;
     Ok(Some(ProvenCredential { id, version }))
+}
+
+/// Makes room for one more: what rests on the certificate that expires first ends by the outbox'
+/// next sweep.
+async fn end_first(tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
+    let first: Option<i64> = db::query_scalar(
+        "DELETE FROM credentials WHERE id = (SELECT credential FROM ssh_certificates \
+         WHERE account = $1 ORDER BY ends, credential LIMIT 1) RETURNING id",
+    )
+    .bind(account.0)
+    .fetch_optional(&mut tx.connection)
+    .await
+    .during("ending a certificate that expires first")?;
+    let version = outbox::next_version(&mut tx.connection).await?;
+    let touched = Touched::default().cut_credential(first.map(CredentialId));
+    outbox::publish(tx, version, touched).await.map(|_| ())
 }
 
 async fn is_revoked(

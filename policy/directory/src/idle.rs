@@ -43,6 +43,17 @@ impl Noted {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.drain().collect()
     }
+
+    /// Notes again what could not be stored, unless somebody has logged in anew meanwhile.
+    fn put_back(&self, uses: &[(AccountId, i64, bool)]) {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (account, at, _) in uses.iter().filter(|(_, _, login)| *login) {
+            if noted.len() < MOST_NOTED || noted.contains_key(account) {
+                let newest = noted.entry(*account).or_insert(*at);
+                *newest = (*newest).max(*at);
+            }
+        }
+    }
 }
 
 impl Directory {
@@ -54,20 +65,29 @@ impl Directory {
         let uses: Vec<_> = logins
             .chain(open.iter().map(|account| (*account, now, false)))
             .collect();
+        let mut stored = Ok(());
         for some in uses.chunks(AT_ONCE) {
-            let some = some.to_vec();
-            self.writer
-                .run(move |tx| {
-                    Box::pin(async move {
-                        for (account, at, login) in some {
-                            used(&mut tx.connection, account, at, login).await?;
-                        }
-                        Ok::<(), StoreError>(())
-                    })
-                })
-                .await?;
+            if stored.is_ok() {
+                stored = self.store_some(some.to_vec()).await;
+            }
+            if stored.is_err() {
+                self.noted.put_back(some);
+            }
         }
-        Ok(())
+        stored
+    }
+
+    async fn store_some(&self, uses: Vec<(AccountId, i64, bool)>) -> Result<(), StoreError> {
+        self.writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    for (account, at, login) in uses {
+                        used(&mut tx.connection, account, at, login).await?;
+                    }
+                    Ok::<(), StoreError>(())
+                })
+            })
+            .await
     }
 
     /// Accounts that the rule disables now, those longest unused first; at most 100.

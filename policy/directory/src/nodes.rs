@@ -103,7 +103,8 @@ pub(crate) async fn renew(
         .await
 }
 
-/// Writes down what a node ended because of a change, and tells the others.
+/// Writes down what a node ended because of a change, of whatever is before it, and tells the
+/// others.
 pub(crate) async fn acknowledge(
     connection: &mut Connection,
     node: i64,
@@ -126,7 +127,6 @@ pub(crate) async fn acknowledge(
         .bind(node)
         .run(&mut *connection, doing)
         .await?;
-    renew(connection, node, version).await?;
     tell(connection, CARRIED_OUT).await
 }
 
@@ -154,11 +154,13 @@ pub(crate) async fn others(
     version: i64,
 ) -> Result<Vec<NodeReport>, StoreError> {
     let sql = Sql::either(
-        "SELECT n.label, n.applied >= $2, a.sessions_ended, a.sessions_not_ended \
+        "SELECT n.label, n.applied >= $2 OR a.node IS NOT NULL, \
+                    a.sessions_ended, a.sessions_not_ended \
            FROM nodes n LEFT JOIN acknowledgements a ON a.node = n.id AND a.version = $2 \
           WHERE n.id <> $1 AND n.renewed > $3 ORDER BY n.id",
         concat!(
-            "SELECT n.label, n.applied >= $2, a.sessions_ended, a.sessions_not_ended \
+            "SELECT n.label, n.applied >= $2 OR a.node IS NOT NULL, \
+                    a.sessions_ended, a.sessions_not_ended \
                FROM nodes n LEFT JOIN acknowledgements a ON a.node = n.id AND a.version = $2 \
               WHERE n.id <> $1 AND n.renewed > ",
             now!(),

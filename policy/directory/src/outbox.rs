@@ -4,7 +4,7 @@
 
 use crate::db::{self, Connection};
 use portcullis_authn::StoreError;
-use portcullis_gate::{Change, Cut, CutReason, CutTarget, JournalledMove};
+use portcullis_gate::{CHANGES_AT_ONCE, Change, Cut, CutReason, CutTarget, JournalledMove};
 use portcullis_model::{AccountId, CredentialId, GroupId};
 
 use crate::error::During;
@@ -16,7 +16,7 @@ use crate::writer::Tx;
 /// Changes that are kept for those who have not heard of them.
 const KEPT: i64 = 10_000;
 /// Changes answered at once.
-const PAGE: i64 = 1_000;
+const PAGE: i64 = CHANGES_AT_ONCE as i64;
 
 /// What a commit touched, while it is being made.
 #[derive(Debug, Default)]

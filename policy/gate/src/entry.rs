@@ -1,9 +1,8 @@
-//! Who may enter, and who may stay: admission, and the same decision made again after a change.
+//! Who may enter, and who may stay: admission, and what the same decision says after a change.
 //!
 //! INVARIANT: a session exists only where the directory admitted its proof and `decide_entry`
 //! allowed it, and one that would not be admitted any more is ended.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
@@ -16,10 +15,9 @@ use crate::ends::Ends;
 use crate::gate::Ports;
 use crate::live::{Admitted, Live};
 use crate::own::OwnerKey;
-use crate::registry::Registered;
 use crate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditKind, AuditOutcome, Connection,
-    ConnectionInfo, EndReason, LoadedView, SessionSummary, ViewBasis,
+    ConnectionInfo, LoadedView, SessionSummary, ViewBasis,
 };
 
 impl Ports {
@@ -189,41 +187,6 @@ impl Ports {
         event.peer = Some(connection.peer().ip().to_string());
         event.detail = Some(reason.to_string());
         self.audit.record(event, None);
-    }
-
-    /// Decides entry again at once for sessions that a change touched; asks the directory once for
-    /// each account and way in, however many sessions it has. Those about which it cannot be asked
-    /// end.
-    pub(crate) async fn decide_entries(&self, touched: &[Arc<Registered>]) -> u64 {
-        let mut by_account: BTreeMap<(AccountId, ViewBasis), Vec<(&Registered, Standing)>> =
-            BTreeMap::new();
-        for entry in touched {
-            if let Some(standing) = entry.standing() {
-                let key = (standing.account, standing.basis());
-                by_account.entry(key).or_default().push((entry, standing));
-            }
-        }
-        let now = self.clock.now();
-        let mut ended = 0;
-        for ((account, basis), entries) in by_account {
-            let loaded = self.policy.load_view(account, basis).await;
-            if let Err(error) = &loaded {
-                tracing::error!(%error, %account, "entry could not be decided again");
-            }
-            for (entry, standing) in entries {
-                let lost = match &loaded {
-                    Ok(loaded) => entry_lost(loaded.as_ref(), &entry.info, &standing, now),
-                    Err(_) => Some(CutReason::EntryLost),
-                };
-                if let Ok(Some(loaded)) = &loaded {
-                    entry.set_account_end(loaded.expires, now);
-                }
-                if lost.is_some_and(|reason| entry.end(EndReason::Cut(reason))) {
-                    ended += 1;
-                }
-            }
-        }
-        ended
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{AuditOutcome, EntryKind, FileIdentity, FolderMove, FsError};
 
 /// More rules below one folder than this are not moved in one commit.
 const MAX_RULES: usize = 10_000;
+/// A move is decided so often, where changes come faster than it is.
+const MOST_DECISIONS: usize = 8;
 
 impl AuthorizedFs {
     /// Removes an empty folder, and what stands on it.
@@ -89,11 +91,7 @@ impl AuthorizedFs {
     ) -> Result<(), FsError> {
         let what = place.what();
         let (live, storage) = (&self.live, &self.live.ports.storage);
-        // Journalling takes its time: the session may have ended, or its rights have changed.
-        let present = live.present().await?;
-        if present.stamp() != decided {
-            self.may_take_away(&present, what).await?;
-        }
+        self.still_may_take_away(what, decided).await?;
         let in_time = Arc::new(place.may_go());
         match &what.to {
             Some(to) => {
@@ -105,6 +103,21 @@ impl AuthorizedFs {
                 Ok(storage.remove_dir(may_go).await?)
             }
         }
+    }
+
+    /// Journalling takes its time: the session may have ended, or its rights have changed since
+    /// this stamp. Deciding again takes time too, and what changes meanwhile is decided as well.
+    async fn still_may_take_away(&self, what: &FolderMove, decided: u64) -> Result<(), FsError> {
+        let mut decided = decided;
+        for _ in 0..MOST_DECISIONS {
+            let present = self.live.present().await?;
+            if present.stamp() == decided {
+                return Ok(());
+            }
+            self.may_take_away(&present, what).await?;
+            decided = present.stamp();
+        }
+        Err(FsError::Unavailable)
     }
 
     /// Decides a move or a removal whole; its places are closed.

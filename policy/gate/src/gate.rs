@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use crate::counters::Counters;
+use crate::deciding::Deciding;
 use crate::lease::Lease;
 use crate::moving::Moving;
 use crate::opened::OpenCounts;
@@ -86,6 +87,7 @@ pub(crate) struct Ports {
     /// Rises with every change applied; an admission that saw it move reloads its view.
     pub(crate) applied: AtomicU64,
     pub(crate) told: Told,
+    pub(crate) deciding: Deciding,
     purging: tokio::sync::Mutex<()>,
 }
 
@@ -121,6 +123,7 @@ impl Gate {
             site_key,
             applied: AtomicU64::new(0),
             told: Told::default(),
+            deciding: Deciding::default(),
             purging: tokio::sync::Mutex::default(),
         };
         Arc::new(Gate {

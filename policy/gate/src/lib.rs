@@ -13,6 +13,7 @@ mod audit;
 mod checkpoint;
 mod connection;
 mod counters;
+mod deciding;
 mod ends;
 mod entry;
 mod error;
@@ -60,5 +61,6 @@ pub use storage::{
     StageFrom, StagedFile, Storage,
 };
 pub use store::{
-    AdmissionAnswer, AdmissionRequest, FolderMove, FolderRule, LoadedView, PolicyStore, ViewBasis,
+    AdmissionAnswer, AdmissionRequest, CHANGES_AT_ONCE, FolderMove, FolderRule, LoadedView,
+    PolicyStore, ViewBasis,
 };

@@ -92,6 +92,8 @@ pub(crate) struct Registered {
 #[derive(Default)]
 struct State {
     end: Option<EndReason>,
+    /// Its protocol takes its leave: the socket is open.
+    leaving: bool,
     account: Option<AccountId>,
     credentials: Vec<CredentialId>,
     groups: Vec<GroupId>,
@@ -250,7 +252,7 @@ impl Registry {
         // The list's lock is free while sockets are closed, so that logins go on meanwhile.
         let mut ended = Ended::default();
         for entry in doomed {
-            if entry.end(EndReason::Cut(reason)) {
+            if entry.cut(EndReason::Cut(reason)) {
                 ended.count += 1;
                 let whose = || lock(&entry.state).summary.clone();
                 ended.whose = ended
@@ -387,9 +389,27 @@ impl Registered {
     /// Ends it, and has the protocol say why; its socket is closed soon, or by whoever calls
     /// [`abort`](Self::abort). Answers whether this call was the one that did it.
     pub(crate) fn end_with_leave(&self, reason: EndReason) -> bool {
-        let first = self.note_end(reason);
+        let first = {
+            let mut state = lock(&self.state);
+            let first = self.note(&mut state, reason);
+            state.leaving |= first;
+            first
+        };
         if first {
             self.transport.take_leave(reason);
+        }
+        first
+    }
+
+    /// [`end`](Self::end), which does not wait for a leave that is being taken (rule C5). Answers
+    /// whether this call was the one that closed the socket.
+    fn cut(&self, reason: EndReason) -> bool {
+        let first = {
+            let mut state = lock(&self.state);
+            self.note(&mut state, reason) || std::mem::take(&mut state.leaving)
+        };
+        if first {
+            self.transport.abort();
         }
         first
     }
@@ -411,7 +431,10 @@ impl Registered {
     }
 
     fn note_end(&self, reason: EndReason) -> bool {
-        let mut state = lock(&self.state);
+        self.note(&mut lock(&self.state), reason)
+    }
+
+    fn note(&self, state: &mut State, reason: EndReason) -> bool {
         if state.end.is_some() {
             return false;
         }
@@ -438,6 +461,7 @@ impl Registered {
         lists.unindex(self.id, &state);
         *state = State {
             end: state.end,
+            leaving: state.leaving,
             account,
             ..State::default()
         };

@@ -99,6 +99,9 @@ pub struct FolderMove {
     pub folder: Option<FileIdentity>,
 }
 
+/// Changes that are read at once; fewer are all that there were.
+pub const CHANGES_AT_ONCE: usize = 1_000;
+
 /// Policy as sessions need it.
 #[async_trait]
 pub trait PolicyStore: Send + Sync + 'static {
@@ -147,7 +150,8 @@ pub trait PolicyStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Changes committed after `version`, oldest first, at most 1,000: the outbox (rule C4).
+    /// Changes committed after `version`, oldest first, at most [`CHANGES_AT_ONCE`]: the outbox
+    /// (rule C4).
     async fn changes_since(&self, version: i64) -> Result<Vec<Change>, StoreError>;
 
     /// The newest commit's number.
@@ -165,14 +169,15 @@ pub trait PolicyStore: Send + Sync + 'static {
         std::future::pending().await
     }
 
-    /// Writes down that this gateway has read the newest changes and told its sessions of all up to
+    /// Writes down that this gateway has read the newest changes and carried out all up to
     /// `version`.
     async fn renew(&self, version: i64) -> Result<(), StoreError> {
         let _ = version;
         Ok(())
     }
 
-    /// Tells the other gateways what this one ended because of the change `version`.
+    /// Tells the other gateways what this one ended because of the change `version`, of whatever
+    /// is before it.
     async fn acknowledge(&self, version: i64, report: &CutReport) -> Result<(), StoreError> {
         let _ = (version, report);
         Ok(())

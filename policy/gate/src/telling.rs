@@ -5,9 +5,9 @@
 //! INVARIANT: the sessions hear of every commit exactly once, whoever brings it: the one who made
 //! it, the sweep, or another gateway's word.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portcullis_model::AccountName;
@@ -16,9 +16,13 @@ use tokio::time::Instant;
 
 use crate::admin::{AdminChange, AdminError, AdminOutcome};
 use crate::announce::{Change, Cut, CutReason, CutTarget};
+use crate::deciding::Again;
 use crate::gate::Ports;
 use crate::registry::Ended;
-use crate::{AuditEvent, AuditKind, AuditOutcome, CutReport, EndReason, NodeReport, Unannounced};
+use crate::{
+    AuditEvent, AuditKind, AuditOutcome, CHANGES_AT_ONCE, CutReport, EndReason, NodeReport,
+    StoreError, Unannounced,
+};
 
 /// Whether a lease that ended was renewed is looked at this often.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,10 +31,33 @@ const LOOK: Duration = Duration::from_millis(100);
 const GIVEN_UP: u32 = 3;
 /// Commits behind the sweep whose reports are kept, for whoever made one and comes late.
 const KEPT: i64 = 1_000;
+/// Changes that are acknowledged later, once entry is decided again; others are at once, with what
+/// they have ended by then.
+const MOST_UNDECIDED: usize = 1_000;
+
+/// What the sessions heard of one commit.
+#[derive(Clone)]
+struct Heard {
+    at_once: CutReport,
+    again: Option<Again>,
+}
+
+impl Heard {
+    /// What the commit ended, once all of it is known.
+    async fn whole(self) -> CutReport {
+        let mut report = self.at_once;
+        if let Some(again) = self.again {
+            again.add_to(&mut report).await;
+        }
+        report
+    }
+}
 
 /// Which commits the sessions have heard of.
 pub(crate) struct Told {
-    commits: Mutex<BTreeMap<i64, Arc<OnceCell<CutReport>>>>,
+    commits: Mutex<BTreeMap<i64, Arc<OnceCell<Heard>>>>,
+    /// Commits for whose sessions entry is not decided again yet.
+    undecided: Mutex<BTreeSet<i64>>,
     /// The outbox was read through this commit.
     through: AtomicI64,
     /// How often in a row it could not be read.
@@ -42,6 +69,7 @@ impl Default for Told {
     fn default() -> Self {
         Told {
             commits: Mutex::default(),
+            undecided: Mutex::default(),
             through: AtomicI64::new(i64::MAX),
             unread: AtomicU32::new(0),
         }
@@ -58,6 +86,18 @@ impl Told {
         self.through.load(Ordering::SeqCst)
     }
 
+    /// Everything through this commit was carried out.
+    fn carried_out(&self) -> i64 {
+        let first = self.undecided().first().copied();
+        first.map_or(self.through(), |first| self.through().min(first - 1))
+    }
+
+    fn undecided(&self) -> MutexGuard<'_, BTreeSet<i64>> {
+        self.undecided
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn pass(&self, version: i64) {
         let through = self
             .through
@@ -68,7 +108,7 @@ impl Told {
         *commits = kept;
     }
 
-    fn once(&self, version: i64) -> Arc<OnceCell<CutReport>> {
+    fn once(&self, version: i64) -> Arc<OnceCell<Heard>> {
         let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         commits.entry(version).or_default().clone()
     }
@@ -83,7 +123,7 @@ impl Ports {
     ) -> (T, CutReport) {
         let (value, change, committed) = unannounced.into_parts();
         let ended = self.end_one(&change, committed);
-        let mut report = self.apply(&change, committed).await;
+        let mut report = self.apply(&change, committed).await.whole().await;
         if ended > 0 {
             report.sessions_ended += ended;
             report.slowest_ms = committed.elapsed().as_secs_f64() * 1000.0;
@@ -188,17 +228,20 @@ impl Ports {
         Some(CutTarget::Account(found.account))
     }
 
-    /// Tells the sessions, once for each commit: whoever comes later waits and hears the same.
-    async fn apply(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
+    /// Tells the sessions, once for each commit: whoever comes later hears the same.
+    async fn apply(self: &Arc<Self>, change: &Change, committed: Instant) -> Heard {
         if change.version == 0 {
-            return CutReport::default();
+            return Heard {
+                at_once: CutReport::default(),
+                again: None,
+            };
         }
         let once = self.told.once(change.version);
-        let telling = once.get_or_init(|| self.tell(change, committed));
+        let telling = once.get_or_init(async || self.tell(change, committed));
         telling.await.clone()
     }
 
-    async fn tell(self: &Arc<Self>, change: &Change, committed: Instant) -> CutReport {
+    fn tell(self: &Arc<Self>, change: &Change, committed: Instant) -> Heard {
         let mut report = CutReport::default();
         if let Some(closes) = &change.closes {
             self.moving.hear_closed(closes.row, &closes.what);
@@ -208,24 +251,21 @@ impl Ports {
             report.sessions_ended += ended.count;
             self.record_cut(cut.target, cut.reason, ended, committed);
         }
-        let milliseconds = || committed.elapsed().as_secs_f64() * 1000.0;
         if report.sessions_ended > 0 {
-            report.slowest_ms = milliseconds();
+            report.slowest_ms = committed.elapsed().as_secs_f64() * 1000.0;
         }
+        self.counters
+            .cut(report.sessions_ended, committed.elapsed());
         self.applied.fetch_add(1, Ordering::SeqCst);
         let touched = self.registry.mark(change);
         if let Some(row) = change.opens {
             self.moving.hear_opened(row);
         }
-        if change.entry {
-            let ended = self.decide_entries(&touched).await;
-            if ended > 0 {
-                report.sessions_ended += ended;
-                report.slowest_ms = milliseconds();
-            }
-        }
-        self.counters
-            .cut(report.sessions_ended, committed.elapsed());
+        // Whoever was touched takes a new view before it does anything: nothing waits for this.
+        let again = match change.entry {
+            true => self.decide_again(change, touched, committed),
+            false => None,
+        };
         if change
             .cuts
             .iter()
@@ -234,7 +274,10 @@ impl Ports {
             let ports = self.clone();
             tokio::spawn(async move { ports.purge().await });
         }
-        report
+        Heard {
+            at_once: report,
+            again,
+        }
     }
 
     fn record_cut(&self, target: CutTarget, reason: CutReason, ended: Ended, committed: Instant) {
@@ -260,39 +303,50 @@ impl Ports {
     }
 
     /// Applies changes that nobody announced: those of a caller that died between commit and
-    /// announcement, and those of other processes.
+    /// announcement, and those of other processes. Ends with what was there when it was read last:
+    /// commits without end keep nobody from its turn.
     pub(crate) async fn sweep(self: &Arc<Self>) {
+        // What was the newest commit while more of them wait than are read at once.
+        let mut behind: Option<(Instant, i64)> = None;
         loop {
             let began = Instant::now();
-            let swept = self.told.through();
-            match self.policy.changes_since(swept).await {
-                Ok(changes) if changes.is_empty() => {
-                    self.told.unread.store(0, Ordering::SeqCst);
-                    return self.renew(began, swept).await;
-                }
-                Ok(changes) => {
-                    for change in changes {
-                        let report = self.apply(&change, Instant::now()).await;
-                        self.told.pass(change.version);
-                        self.acknowledge(change.version, &report).await;
-                    }
-                }
-                Err(error) => {
-                    let unread = self.told.unread.fetch_add(1, Ordering::SeqCst) + 1;
-                    tracing::error!(%error, unread, "the outbox cannot be read");
-                    if unread >= GIVEN_UP {
-                        self.begin_anew(began).await;
-                    }
-                    return;
-                }
+            let changes = match self.policy.changes_since(self.told.through()).await {
+                Ok(changes) => changes,
+                Err(error) => return self.unread(began, &error).await,
+            };
+            self.told.unread.store(0, Ordering::SeqCst);
+            let all = changes.len() < CHANGES_AT_ONCE;
+            if !all && behind.is_none() {
+                let began = Instant::now();
+                let newest = self.policy.newest_version().await.ok();
+                behind = newest.map(|newest| (began, newest));
+            }
+            for change in changes {
+                let heard = self.apply(&change, Instant::now()).await;
+                self.told.pass(change.version);
+                self.acknowledge(change.version, heard).await;
+            }
+            if all {
+                return self.renew(began).await;
+            }
+            if let Some((began, _)) = behind.take_if(|(_, newest)| *newest <= self.told.through()) {
+                self.renew(began).await;
             }
         }
     }
 
-    /// Everything up to `swept` was told, and nothing newer was there at `began`. A gateway that
-    /// cannot say that it lives is waited for by no other, and must not go on without being so.
-    async fn renew(&self, began: Instant, swept: i64) {
-        match self.policy.renew(swept).await {
+    async fn unread(&self, began: Instant, error: &StoreError) {
+        let unread = self.told.unread.fetch_add(1, Ordering::SeqCst) + 1;
+        tracing::error!(%error, unread, "the outbox cannot be read");
+        if unread >= GIVEN_UP {
+            self.begin_anew(began).await;
+        }
+    }
+
+    /// Everything that was committed before `began` was told. A gateway that cannot say that it
+    /// lives is waited for by no other, and must not go on without being so.
+    async fn renew(&self, began: Instant) {
+        match self.policy.renew(self.told.carried_out()).await {
             Ok(()) => self.lease.renew(began),
             Err(error) => {
                 tracing::warn!(%error, "the other gateways do not hear that this one lives");
@@ -300,7 +354,23 @@ impl Ports {
         }
     }
 
-    async fn acknowledge(&self, version: i64, report: &CutReport) {
+    /// Says what a commit ended, later where that is not decided yet: who made it wants to know,
+    /// and the commits behind it do not wait for it.
+    async fn acknowledge(self: &Arc<Self>, version: i64, heard: Heard) {
+        let later = heard.again.is_some() && self.told.undecided().len() < MOST_UNDECIDED;
+        if !later {
+            return self.say_ended(version, &heard.at_once).await;
+        }
+        self.told.undecided().insert(version);
+        let ports = self.clone();
+        tokio::spawn(async move {
+            let report = heard.whole().await;
+            ports.say_ended(version, &report).await;
+            ports.told.undecided().remove(&version);
+        });
+    }
+
+    async fn say_ended(&self, version: i64, report: &CutReport) {
         if let Err(error) = self.policy.acknowledge(version, report).await {
             tracing::warn!(%error, version, "the other gateways do not hear what this one ended");
         }
@@ -341,7 +411,7 @@ impl Ports {
         if let Ok(newest) = newest {
             self.told.unread.store(0, Ordering::SeqCst);
             self.told.pass(newest);
-            self.renew(began, self.told.through()).await;
+            self.renew(began).await;
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::attempt::proven::Proven;
 use crate::attempt::{AuthnAttempt, Step, StepResult};
 use crate::certificates::{self, CertificateProblem, SshCertificate};
 use crate::factors::{self, Presented};
-use crate::throttle::Entry;
+use crate::throttle::{Entry, counts};
 use crate::{FirstFactor, RefusalReason, keys};
 
 impl AuthnAttempt {
@@ -19,17 +19,25 @@ impl AuthnAttempt {
         {
             return Ok(Step::Refused(RefusalReason::SecurityKey));
         }
-        let Some(account) = scene.account else {
-            return Ok(Step::Refused(RefusalReason::UnknownName));
-        };
         let store = self.authn.store.clone();
-        let signer = &certificate.authority.blob;
-        let Some(authority) = store.ssh_authority(signer).await? else {
-            return refused(CertificateProblem::UnknownAuthority);
-        };
         let (peer, now) = (self.context.peer, self.authn.clock.now());
-        let ends = match certificates::judge(&certificate, &authority, &account, peer, now) {
-            Ok(ends) => ends,
+        let judged = match store.ssh_authority(&certificate.authority.blob).await? {
+            None => Err(CertificateProblem::UnknownAuthority),
+            Some(authority) => {
+                let account = scene.account.as_ref();
+                certificates::judge(&certificate, &authority, account, peer, now)
+                    .map(|ends| (authority, ends))
+            }
+        };
+        let Some(account) = scene.account else {
+            // What counts for a name that exists counts for one that does not, and nothing else.
+            return match judged.map_err(RefusalReason::Certificate) {
+                Err(reason) if !counts(reason, true) => Ok(Step::Refused(reason)),
+                _ => Ok(Step::Refused(RefusalReason::UnknownName)),
+            };
+        };
+        let (authority, ends) = match judged {
+            Ok(good) => good,
             Err(problem) => return refused(problem),
         };
         if !account.active {

@@ -264,11 +264,12 @@ impl AuthnAttempt {
         }
     }
 
-    /// Of the unknown keys that one connection offers, one counts: agents offer all they hold.
+    /// Of the unknown keys and certificates that one connection offers, one counts: agents offer
+    /// all they hold.
     fn is_counted(&mut self, reason: RefusalReason) -> bool {
         let unknown = matches!(
             reason,
-            RefusalReason::UnknownKey | RefusalReason::UnknownName
+            RefusalReason::UnknownKey | RefusalReason::UnknownName | RefusalReason::Certificate(_)
         );
         if self.by_key && unknown && std::mem::replace(&mut self.key_counted, true) {
             return false;

@@ -200,19 +200,47 @@ async fn security_keys_are_refused_inside_certificates() {
     assert_eq!(problem(&world, above).await, RefusalReason::SecurityKey);
 }
 
-// rule B2: only a certificate of a stranger's authority counts as a guess.
+// rule B2: what is wrong with a certificate that names its account is no guess.
 #[tokio::test(start_paused = true)]
-async fn what_an_authority_of_the_site_signed_is_no_guess() {
+async fn what_an_authority_of_the_site_signed_for_the_account_is_no_guess() {
     let counts = |problem| throttle::counts(RefusalReason::Certificate(problem), true);
-    assert!(counts(P::UnknownAuthority));
-    for problem in [
-        P::Expired,
-        P::Revoked,
-        P::WrongPrincipal,
-        P::NotYetValid,
-        P::WrongAddress,
-    ] {
+    assert!(counts(P::UnknownAuthority) && counts(P::WrongPrincipal));
+    for problem in [P::Expired, P::Revoked, P::NotYetValid, P::WrongAddress] {
         assert!(!counts(problem), "{problem}");
+    }
+}
+
+// rule L2: the counters tell the holder of any certificate nothing about names.
+#[tokio::test(start_paused = true)]
+async fn a_certificate_counts_alike_whether_the_name_exists() {
+    type Spoil = fn(&mut SshCertificate);
+    let spoilt: [Spoil; 6] = [
+        |_| {},
+        |it| it.authority = key(8),
+        |it| it.valid_before = it.valid_after + 1,
+        |it| it.for_users = false,
+        |it| it.signed_with_sha1 = true,
+        |it| it.principals.clear(),
+    ];
+    for (number, spoil) in spoilt.into_iter().enumerate() {
+        let mut told = Vec::new();
+        for name in ["ana", "nobody"] {
+            let world = world();
+            let mut refusals = 0;
+            // Several on one connection, and connections until the pair must wait.
+            for _ in 0..12 {
+                let mut attempt = world.attempt();
+                for _ in 0..2 {
+                    let mut shown = certificate(&world, "bo");
+                    spoil(&mut shown);
+                    let shown = Credential::Certificate(Box::new(shown));
+                    let refusal = refused(attempt.submit(name, shown).await);
+                    refusals += usize::from(refusal.reason == RefusalReason::Throttled);
+                }
+            }
+            told.push(refusals);
+        }
+        assert_eq!(told[0], told[1], "{number}");
     }
 }
 

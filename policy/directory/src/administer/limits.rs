@@ -6,8 +6,9 @@ use portcullis_gate::{AuditKind, CutReason};
 use portcullis_model::{AccountName, SiteRole};
 use serde_json::json;
 
-use super::{Done, Making, refused};
+use super::{Done, Making, Stored, refused};
 use crate::accounts::{self, Account};
+use crate::authorities;
 use crate::idle;
 use crate::outbox::Touched;
 use crate::times::{from_millis, millis};
@@ -87,6 +88,27 @@ impl Making<'_> {
             });
         }
         Ok((said, warning))
+    }
+
+    /// Ends what certificates opened under a name or principal that the account has no more (rule
+    /// C5).
+    pub(super) async fn end_certificates(
+        &mut self,
+        before: &Account,
+        after: &Account,
+        touched: Touched,
+    ) -> Stored<Touched> {
+        let lost = match (before.principals.as_slice(), after.principals.as_slice()) {
+            ([], []) => before.name.normal() != after.name.normal(),
+            ([], _) | (_, []) => true,
+            (before, after) => before.iter().any(|one| !after.contains(one)),
+        };
+        if !lost {
+            return Ok(touched);
+        }
+        let ended = authorities::delete_of_account(&mut self.tx.connection, after.id).await?;
+        let cut = |touched: Touched, id| touched.cut_credential(Some(id));
+        Ok(ended.into_iter().fold(touched, cut))
     }
 
     /// The gateway disables an account that nobody uses. Says no where it was used meanwhile.

@@ -120,6 +120,7 @@ impl Making<'_> {
             account.max_sessions = most;
             said.push(format!("at most {most} sessions"));
         }
+        let before = account.clone();
         let (limits, limits_warn) = self.set_limits(&mut account, limits).await?;
         said.extend(limits);
         accounts::update(&mut self.tx.connection, &account).await?;
@@ -129,7 +130,9 @@ impl Making<'_> {
         } else {
             AuditKind::Administration
         };
-        let done = Done::of(kind, &account, Touched::account(account.id).entry());
+        let touched = Touched::account(account.id).entry();
+        let touched = self.end_certificates(&before, &account, touched).await?;
+        let done = Done::of(kind, &account, touched);
         Ok(done.detail(said.join(", ")).warn(warning.or(limits_warn)))
     }
 
@@ -192,14 +195,13 @@ impl Making<'_> {
         if to.normal() != account.name.normal() {
             self.name_is_free(&to).await?;
         }
-        let before = std::mem::replace(&mut account.name, to);
+        let before = account.clone();
+        account.name = to;
         accounts::update(&mut self.tx.connection, &account).await?;
-        let done = Done::of(
-            AuditKind::Administration,
-            &account,
-            Touched::account(account.id),
-        );
-        Ok(done.detail(format!("before: {before}")))
+        let touched = Touched::account(account.id);
+        let touched = self.end_certificates(&before, &account, touched).await?;
+        let done = Done::of(AuditKind::Administration, &account, touched);
+        Ok(done.detail(format!("before: {}", before.name)))
     }
 
     pub(super) async fn sessions_end_of(&mut self, name: &AccountName) -> Result<Done, AdminError> {

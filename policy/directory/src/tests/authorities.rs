@@ -65,14 +65,37 @@ fn certificate(site: &Site, serial: u64) -> SshCertificate {
     }
 }
 
+/// What certificates must name to open Ana's account.
+fn set(list: &[&str]) -> AdminChange {
+    AdminChange::UserSet {
+        name: name("ana"),
+        display: None,
+        protocols: None,
+        role: None,
+        factor_rule: None,
+        root_view: None,
+        home: None,
+        max_sessions: None,
+        limits: UserLimits {
+            principals: Some(Limit::To(
+                list.iter().map(|name| name.to_string()).collect(),
+            )),
+            ..UserLimits::default()
+        },
+    }
+}
+
 impl Site {
     async fn authority(&self) -> Option<SshAuthority> {
         self.directory.ssh_authority(&key(9).blob).await.unwrap()
     }
 
     async fn present(&self, account: AccountId, serial: u64) -> Option<ProvenCredential> {
+        self.show(account, certificate(self, serial)).await
+    }
+
+    async fn show(&self, account: AccountId, shown: SshCertificate) -> Option<ProvenCredential> {
         let authority = self.authority().await?;
-        let shown = certificate(self, serial);
         let credential = self.directory.ssh_certificate(account, &authority, &shown);
         credential.await.unwrap()
     }
@@ -217,22 +240,6 @@ async fn what_makes_no_authority_is_refused() {
 async fn principals_are_kept_with_the_account() {
     let site = Site::new().await;
     site.user("ana").await;
-    let set = |list: &[&str]| AdminChange::UserSet {
-        name: name("ana"),
-        display: None,
-        protocols: None,
-        role: None,
-        factor_rule: None,
-        root_view: None,
-        home: None,
-        max_sessions: None,
-        limits: UserLimits {
-            principals: Some(Limit::To(
-                list.iter().map(|name| name.to_string()).collect(),
-            )),
-            ..UserLimits::default()
-        },
-    };
     site.change(set(&["corp-ana", "a,b\"c", "corp-ana"])).await;
     let found = site.directory.login_account("ana").await.unwrap().unwrap();
     assert_eq!(found.principals, ["a,b\"c", "corp-ana"]);
@@ -243,4 +250,67 @@ async fn principals_are_kept_with_the_account() {
     site.change(set(&[])).await;
     let found = site.directory.login_account("ana").await.unwrap().unwrap();
     assert!(found.principals.is_empty());
+}
+
+// rule C2, rule C5: neither a session nor a login that waits for its code outlives its principal.
+#[tokio::test]
+async fn a_principal_that_is_taken_away_ends_what_rests_on_it() {
+    let site = Site::new().await;
+    let ana = site.user("ana").await;
+    site.change(add("corp", 9)).await;
+    let rename = |from: &str, to: &str| AdminChange::UserRename {
+        name: name(from),
+        to: name(to),
+    };
+    let taken = [
+        // What it may name, what changes nothing for it, and what takes its principal away.
+        (None, set(&["ana", "corp"]), set(&["corp"])),
+        (Some(set(&["ana"])), set(&["ana", "more"]), set(&["more"])),
+        (Some(set(&[])), rename("ana", "Ana"), set(&["corp"])),
+        (Some(set(&[])), rename("ana", "ana"), rename("ana", "bea")),
+    ];
+    for (number, (before, harmless, takes)) in taken.into_iter().enumerate() {
+        match before {
+            Some(before) => site.change(before).await,
+            None => site.change(set(&["ana"])).await,
+        };
+        let used = site.present(ana, 7).await.unwrap();
+        let (_, change) = site.done(harmless).await;
+        assert_eq!(change.cuts, [], "{number}");
+        assert!(site.stands(ana, used).await, "{number}");
+
+        let (_, change) = site.done(takes).await;
+        let targets: Vec<_> = change.cuts.iter().map(|cut| cut.target).collect();
+        assert_eq!(targets, [CutTarget::Credential(used.id)], "{number}");
+        assert!(!site.stands(ana, used).await, "{number}");
+        // Whoever was looking meanwhile does not begin it anew.
+        assert_eq!(site.present(ana, 7).await, None, "{number}");
+    }
+}
+
+// rule C5: a new certificate for each login never shuts its account out.
+#[tokio::test]
+async fn more_certificates_than_are_kept_end_the_one_that_expires_first() {
+    let site = Site::new().await;
+    let ana = site.user("ana").await;
+    site.change(add("corp", 9)).await;
+    let second = site.present(ana, 0).await.unwrap();
+    let mut short = certificate(&site, 1);
+    short.valid_before -= 1;
+    let first = site.show(ana, short).await.unwrap();
+    for serial in 2..1_000 {
+        site.present(ana, serial).await.unwrap();
+    }
+    assert!(site.stands(ana, first).await);
+    let before = site.directory.newest_version().await.unwrap();
+    for (serial, ended) in [(1_000, first), (1_001, second)] {
+        let new = site.present(ana, serial).await.unwrap();
+        assert!(site.stands(ana, new).await);
+        assert!(!site.stands(ana, ended).await);
+    }
+    let changes = site.directory.changes_since(before).await.unwrap();
+    let cuts = changes.iter().flat_map(|change| &change.cuts);
+    let targets: Vec<_> = cuts.map(|cut| cut.target).collect();
+    let expected = [first, second].map(|ended| CutTarget::Credential(ended.id));
+    assert_eq!(targets, expected);
 }

@@ -381,3 +381,44 @@ async fn an_explanation_says_from_where_nobody_comes_in() {
     assert_eq!(told["reason"], "address_not_permitted");
     assert!(told.get("allowed_by").is_none());
 }
+
+// A write that failed loses no login, and takes none back that came meanwhile.
+#[tokio::test]
+async fn a_login_that_could_not_be_stored_is_stored_later() {
+    let site = Site::new().await;
+    for name in ["ana", "bo"] {
+        site.user(name).await;
+        site.enter(name, OFFICE).await.unwrap();
+    }
+    let (began, bo) = (site.now(), site.id("bo").await);
+    site.alter("ALTER TABLE accounts RENAME COLUMN last_login TO gone")
+        .await;
+    site.directory.note_use(&[]).await.unwrap_err();
+    site.forward(Duration::from_secs(60));
+    site.directory.noted.login(bo, millis(site.now()));
+    site.directory.note_use(&[]).await.unwrap_err();
+    site.alter("ALTER TABLE accounts RENAME COLUMN gone TO last_login")
+        .await;
+    site.directory.note_use(&[]).await.unwrap();
+    for (name, at) in [("ana", began), ("bo", site.now())] {
+        let shown = site.shown(name).await["last_login"].clone();
+        assert_eq!(shown, portcullis_authn::rfc3339(at), "{name}");
+    }
+}
+
+impl Site {
+    async fn alter(&self, sql: &'static str) {
+        let altered: Result<(), portcullis_authn::StoreError> = self
+            .directory
+            .writer
+            .run(move |tx| {
+                Box::pin(async move {
+                    crate::db::query(sql)
+                        .run(&mut tx.connection, "altering a table")
+                        .await
+                })
+            })
+            .await;
+        altered.unwrap();
+    }
+}

@@ -100,6 +100,25 @@ async fn an_account_that_expires_ends_its_sessions() {
     running.abort();
 }
 
+// rule C5: whoever takes its leave has a socket still, which a cut closes at once.
+#[tokio::test(start_paused = true)]
+async fn a_cut_does_not_wait_for_a_leave() {
+    let (site, running) = running();
+    let wire: Arc<Wire> = Arc::default();
+    let session = site.ana_until(site.in_(MINUTE), &wire).await;
+    site.set_clock(site.in_(MINUTE));
+    while wire.left.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(wire.aborted.load(Ordering::SeqCst), 0);
+
+    assert_eq!(site.disable_ana().await.sessions_ended, 1);
+    assert_eq!(wire.aborted.load(Ordering::SeqCst), 1);
+    assert_eq!(session.connection().end_reason(), Some(EXPIRED));
+    assert_eq!(site.disable_ana().await.sessions_ended, 0, "counted once");
+    running.abort();
+}
+
 // rule C5, rule C8: a credential that expires ends what was opened with it, for another reason.
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_expires_ends_what_was_opened_with_it() {

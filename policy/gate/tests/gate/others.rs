@@ -1,9 +1,11 @@
 //! What an administrator hears where the directory or the other gateways do not answer.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use portcullis_gate::admin::{Actor, AdminChange, AdminError};
-use portcullis_gate::{Change, Cut, CutReason, CutTarget, NodeReport};
+use portcullis_gate::{CHANGES_AT_ONCE, Change, Cut, CutReason, CutTarget, NodeReport, Session};
+use portcullis_model::{AccountId, ProtocolSet};
 use tokio::time::Instant;
 
 use crate::support::{ANA, BO, Policy, Site};
@@ -96,14 +98,10 @@ async fn a_gateway_that_can_read_but_not_write_ends_what_it_has() {
     let runner = tokio::spawn(site.gate.clone().run());
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(ana.is_live());
-    site.policy
-        .read_only
-        .store(true, std::sync::atomic::Ordering::SeqCst);
+    site.policy.read_only.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(7)).await;
     assert!(!ana.is_live());
-    site.policy
-        .read_only
-        .store(false, std::sync::atomic::Ordering::SeqCst);
+    site.policy.read_only.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(site.login(ANA).await.is_live());
     runner.abort();
@@ -126,5 +124,120 @@ async fn a_session_of_another_gateway_with_the_same_number_lives_on() {
     site.policy.outbox.lock().unwrap().push(change);
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(ana.is_live());
+    runner.abort();
+}
+
+/// Ana and Bo are in; the gate runs, and has swept once.
+async fn running(site: &Site) -> (Session, Session, tokio::task::JoinHandle<()>) {
+    site.gate.recover().await.unwrap();
+    let (ana, bo) = (site.login(ANA).await, site.login(BO).await);
+    let runner = tokio::spawn(site.gate.clone().run());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    (ana, bo, runner)
+}
+
+fn cut_of(account: AccountId) -> Change {
+    Change {
+        cuts: vec![Cut {
+            target: CutTarget::Account(account),
+            reason: CutReason::AccountDisabled,
+        }],
+        accounts: vec![account],
+        ..Change::default()
+    }
+}
+
+// rule C7: commits without end keep a lease no shorter than each reading of them vouches for.
+#[tokio::test(start_paused = true)]
+async fn an_outbox_that_is_never_empty_ends_nobody() {
+    for at_once in [1, CHANGES_AT_ONCE] {
+        let site = among(Some(Vec::new()));
+        let (ana, bo, runner) = running(&site).await;
+        *site.policy.busy.lock().unwrap() = (at_once, Duration::from_millis(400));
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(ana.is_live(), "{at_once} at once");
+        site.policy.commit(cut_of(ANA));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(!ana.is_live() && bo.is_live());
+        runner.abort();
+    }
+}
+
+// rule C7: what waits unread may be the end of anybody.
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_further_behind_than_one_lease_ends_what_it_has() {
+    let site = among(Some(Vec::new()));
+    let (ana, _bo, runner) = running(&site).await;
+    for _ in 0..(CHANGES_AT_ONCE * 20) {
+        site.policy.commit(Change::default());
+    }
+    *site.policy.busy.lock().unwrap() = (0, Duration::from_secs(1));
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(!ana.is_live());
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(site.login(ANA).await.is_live(), "it has caught up");
+    runner.abort();
+}
+
+// rules C3, C7: entry that is decided again for everybody delays no lease, no cut, and not the
+// decision about somebody else.
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_until_entry_is_decided_again_for_everybody() {
+    let site = among(Some(Vec::new()));
+    let (ana, bo, runner) = running(&site).await;
+    let second = site.login(BO).await;
+    let hangs = site.policy.loading.lock().await;
+    *site.policy.slow.lock().unwrap() = Some(ANA);
+    site.policy
+        .edit(ANA, |ana| ana.protocols = ProtocolSet::NONE);
+    let everybody = Change {
+        site: true,
+        entry: true,
+        ..Change::default()
+    };
+    let wide = site.policy.commit(everybody.clone());
+    // They are decided in one turn, when that of the first is over.
+    let wider = [(); 3].map(|()| site.policy.commit(everybody.clone()));
+    let target = CutTarget::Credential(portcullis_model::CredentialId(8));
+    let reason = CutReason::CredentialChanged;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(bo.is_live() && second.is_live());
+    let cut = site.policy.commit(Change {
+        cuts: vec![Cut { target, reason }],
+        ..Change::default()
+    });
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(!bo.is_live() && !second.is_live());
+
+    let third = site.login(BO).await;
+    site.policy.edit(BO, |bo| bo.protocols = ProtocolSet::NONE);
+    let narrow = site.policy.commit(Change {
+        accounts: vec![BO],
+        entry: true,
+        ..Change::default()
+    });
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert!(!third.is_live());
+
+    // Neither does it delay the lease; and nobody hears that all of it is done.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(ana.is_live());
+    let told = site.policy.acknowledged.lock().unwrap().clone();
+    assert_eq!(told, [(cut, 2), (narrow, 1)]);
+    assert_eq!(site.policy.carried_out.load(Ordering::SeqCst), wide - 1);
+    let loads = site.policy.loads.load(Ordering::SeqCst);
+    drop(hangs);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!ana.is_live());
+    let mut told = site.policy.acknowledged.lock().unwrap().split_off(2);
+    told.sort_unstable();
+    let late: Vec<_> = wider.into_iter().map(|version| (version, 0)).collect();
+    assert_eq!(told, [vec![(wide, 1)], late].concat());
+    assert_eq!(site.policy.carried_out.load(Ordering::SeqCst), narrow);
+    assert_eq!(
+        site.policy.loads.load(Ordering::SeqCst),
+        loads,
+        "none was left"
+    );
     runner.abort();
 }

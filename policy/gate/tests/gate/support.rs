@@ -13,10 +13,10 @@ use portcullis_authn::{
 };
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
-    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, Change, Connection,
-    ConnectionInfo, Cut, CutReason, CutTarget, Durability, EndReason, FolderMove, FolderRule,
-    FsError, Gate, GateConfig, IntentId, LoadedView, NodeReport, OpenOptions, PolicyStore, Session,
-    Transport, Unannounced, ViewBasis,
+    AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, CHANGES_AT_ONCE,
+    Change, Connection, ConnectionInfo, Cut, CutReason, CutReport, CutTarget, Durability,
+    EndReason, FolderMove, FolderRule, FsError, Gate, GateConfig, IntentId, LoadedView, NodeReport,
+    OpenOptions, PolicyStore, Session, Transport, Unannounced, ViewBasis,
 };
 use portcullis_model::{
     AccessLevel, AccessView, AccountId, AccountName, CredentialId, GrantId, GrantSubject,
@@ -68,6 +68,15 @@ pub struct Policy {
     pub unreadable: AtomicUsize,
     pub ending: tokio::sync::Mutex<()>,
     pub loads: AtomicUsize,
+    /// Loading a view of this account waits.
+    pub slow: Mutex<Option<AccountId>>,
+    pub loading: tokio::sync::Mutex<()>,
+    /// With every reading of the outbox so many changes are committed, and it takes so long.
+    pub busy: Mutex<(usize, Duration)>,
+    /// Which changes were acknowledged, with the sessions that they ended.
+    pub acknowledged: Mutex<Vec<(i64, u64)>>,
+    /// All changes through this one were carried out, as the others hear.
+    pub carried_out: AtomicI64,
     pub outbox: Mutex<Vec<Change>>,
     pub version: AtomicI64,
     /// Nobody hears the newest version.
@@ -89,6 +98,14 @@ impl Policy {
 
     pub fn next_version(&self) -> i64 {
         self.version.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// A change that another gateway makes.
+    pub fn commit(&self, change: Change) -> i64 {
+        let mut outbox = self.outbox.lock().unwrap();
+        let version = self.next_version();
+        outbox.push(Change { version, ..change });
+        version
     }
 
     fn loaded(&self, id: AccountId) -> Option<LoadedView> {
@@ -136,6 +153,10 @@ impl PolicyStore for Policy {
         _basis: ViewBasis,
     ) -> Result<Option<LoadedView>, StoreError> {
         self.loads.fetch_add(1, Ordering::SeqCst);
+        let slow = *self.slow.lock().unwrap();
+        if slow == Some(account) {
+            drop(self.loading.lock().await);
+        }
         Ok(self.loaded(account))
     }
 
@@ -214,10 +235,16 @@ impl PolicyStore for Policy {
         {
             return Err(StoreError::new("reading the outbox", "told to fail"));
         }
+        let (more, takes) = *self.busy.lock().unwrap();
+        for _ in 0..more {
+            self.commit(Change::default());
+        }
+        tokio::time::sleep(takes).await;
         let outbox = self.outbox.lock().unwrap();
         Ok(outbox
             .iter()
             .filter(|change| change.version > version)
+            .take(CHANGES_AT_ONCE)
             .cloned()
             .collect())
     }
@@ -233,10 +260,17 @@ impl PolicyStore for Policy {
         self.others.as_ref().map(|_| Duration::from_secs(5))
     }
 
-    async fn renew(&self, _version: i64) -> Result<(), StoreError> {
+    async fn renew(&self, version: i64) -> Result<(), StoreError> {
         if self.read_only.load(Ordering::SeqCst) {
             return Err(StoreError::new("the lease", "read only"));
         }
+        self.carried_out.store(version, Ordering::SeqCst);
+        Ok(())
+    }
+
+    async fn acknowledge(&self, version: i64, report: &CutReport) -> Result<(), StoreError> {
+        let mut acknowledged = self.acknowledged.lock().unwrap();
+        acknowledged.push((version, report.sessions_ended));
         Ok(())
     }
 

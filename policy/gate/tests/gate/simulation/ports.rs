@@ -243,9 +243,8 @@ impl PolicyStore for Ports {
                 newer.map(|commit| commit.change.clone()).collect()
             })
             .await?;
-        if changes.is_empty() {
-            self.node.renewed(began);
-        }
+        // Everything that there was.
+        self.node.renewed(began);
         Ok(changes)
     }
 
@@ -274,7 +273,12 @@ impl PolicyStore for Ports {
 
     async fn acknowledge(&self, version: i64, _report: &CutReport) -> Result<(), StoreError> {
         self.world.told(&self.node, version);
-        self.renew(version).await
+        let slot = self.node.slot;
+        self.ask(|world| {
+            let applied = &mut world.shared.lock().unwrap().rows[slot].1;
+            *applied = version.max(*applied);
+        })
+        .await
     }
 
     async fn others(&self, version: i64) -> Result<Vec<NodeReport>, StoreError> {

@@ -303,7 +303,9 @@ impl World {
                     return Some(format!("{session:?} outlives the cut {version} (C1, C5)"));
                 }
                 if !commit.site.admits(session.account) {
-                    shut_since = shut_since.or(heard.then_some(version));
+                    // What shuts it out must have been heard: entry is decided again in turns of
+                    // its own, and other commits do not wait for it.
+                    shut_since = shut_since.or(Some((version, heard)));
                 } else {
                     shut_since = None;
                 }
@@ -322,7 +324,8 @@ impl World {
                 }
             }
         }
-        shut_since.map(|version| format!("{session:?} was shut out by {version} (C5)"))
+        let heard = shut_since.filter(|(_, heard)| *heard);
+        heard.map(|(version, _)| format!("{session:?} was shut out by {version} (C5)"))
     }
 
     /// What stands at a place was moved or removed on the disk, and its rules are to follow.
