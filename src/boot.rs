@@ -4,9 +4,11 @@
 //! rule of policy.
 //! INVARIANT: nothing listens before everything is open; a half-configured gateway does not start.
 
+mod certificate;
 mod descriptors;
 mod gateway;
 pub mod hostkeys;
+pub mod listeners;
 mod moved;
 mod no_storage;
 mod offline;

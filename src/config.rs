@@ -5,6 +5,7 @@
 //! INVARIANT: a [`Config`] that exists is within its bounds; an unknown setting is an error, so
 //! that a misspelt limit never passes for one that is set.
 
+pub mod ftp;
 mod limits;
 mod template;
 
@@ -20,6 +21,7 @@ use toml::Spanned;
 pub use limits::{DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 pub use template::commented;
 
+use ftp::{Ftp, RawFtp, RawTls, TlsFiles};
 use limits::RawLimits;
 
 /// All settings, validated.
@@ -27,6 +29,10 @@ use limits::RawLimits;
 pub struct Config {
     /// SFTP.
     pub sftp: Sftp,
+    /// FTP and FTPS; none by default.
+    pub ftp: Vec<Ftp>,
+    /// What protocols over TLS show of themselves.
+    pub tls: TlsFiles,
     /// Where accounts, policy and the audit are kept.
     pub database: Database,
     /// The audit.
@@ -140,6 +146,8 @@ impl Default for Config {
                 listen: vec![default_listen()],
                 proxies: None,
             },
+            ftp: Vec::new(),
+            tls: TlsFiles::default(),
             database: Database::Embedded,
             audit: Audit::default(),
             storage: StorageSettings {
@@ -164,6 +172,8 @@ fn default_listen() -> SocketAddr {
 #[serde(default, deny_unknown_fields)]
 struct RawConfig {
     sftp: RawSftp,
+    ftp: Vec<RawFtp>,
+    tls: RawTls,
     directory: RawDirectory,
     audit: RawAudit,
     storage: RawStorage,
@@ -281,9 +291,14 @@ impl Config {
         };
         let config = Config {
             sftp: Sftp {
-                listen: listen(&mut problems, raw.sftp.listen),
-                proxies: proxies(&mut problems, raw.sftp.proxies),
+                listen: match raw.sftp.listen {
+                    Some(listen) => addresses_to_listen_on(&mut problems, "sftp.listen", listen),
+                    None => vec![default_listen()],
+                },
+                proxies: address_list(&mut problems, "sftp.proxies", raw.sftp.proxies),
             },
+            ftp: ftp(&mut problems, raw.ftp),
+            tls: raw.tls.validate(&mut problems),
             database: database(&mut problems, raw.directory.database),
             audit: Audit {
                 keep_days: keep_days(&mut problems, raw.audit.keep_days),
@@ -301,6 +316,11 @@ impl Config {
                 filter: filter(&mut problems, raw.log.filter),
             },
         };
+        let others = config.ftp.iter().flat_map(|ftp| &ftp.listen);
+        if let Some(address) = named_twice(config.sftp.listen.iter().chain(others)) {
+            let message = format!("{address} is listened on twice; each protocol wants its own");
+            problems.add(None, message);
+        }
         if config.limits.kept_for_known >= config.limits.unauthenticated {
             problems.add(
                 None,
@@ -333,10 +353,24 @@ impl Config {
     }
 }
 
-fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<SocketAddr> {
-    let Some(raw) = raw else {
-        return vec![default_listen()];
-    };
+/// Listeners of one protocol each, at most this many.
+const MOST_LISTENERS: usize = 16;
+
+fn ftp(problems: &mut Problems<'_>, raw: Vec<RawFtp>) -> Vec<Ftp> {
+    if raw.len() > MOST_LISTENERS {
+        problems.add(
+            None,
+            format!("there are more than {MOST_LISTENERS} [[ftp]]"),
+        );
+    }
+    raw.into_iter().map(|one| one.validate(problems)).collect()
+}
+
+fn addresses_to_listen_on(
+    problems: &mut Problems<'_>,
+    setting: &str,
+    raw: Spanned<OneOrMany>,
+) -> Vec<SocketAddr> {
     let span = raw.span();
     let texts = match raw.into_inner() {
         OneOrMany::One(text) => vec![text],
@@ -345,7 +379,7 @@ fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<S
     if texts.is_empty() || texts.len() > 16 {
         problems.add(
             Some(span.clone()),
-            "sftp.listen wants 1 to 16 addresses".to_owned(),
+            format!("{setting} wants 1 to 16 addresses"),
         );
     }
     let mut addresses: Vec<SocketAddr> = Vec::new();
@@ -355,37 +389,43 @@ fn listen(problems: &mut Problems<'_>, raw: Option<Spanned<OneOrMany>>) -> Vec<S
             Err(_) => problems.add(
                 Some(span.clone()),
                 format!(
-                    "sftp.listen: `{text}` is not an address with a port; write it like \
+                    "{setting}: `{text}` is not an address with a port; write it like \
                      \"0.0.0.0:2022\" or \"[::]:2022\""
                 ),
             ),
         }
     }
-    let twice = addresses.iter().enumerate().find(|(at, address)| {
-        address.port() != 0
-            && addresses
-                .iter()
-                .take(*at)
-                .any(|earlier| earlier == *address)
-    });
-    if let Some((_, address)) = twice {
+    if let Some(address) = named_twice(addresses.iter()) {
         problems.add(
             Some(span),
-            format!("sftp.listen names {address} twice; once is enough"),
+            format!("{setting} names {address} twice; once is enough"),
         );
     }
     addresses
 }
 
-/// The named proxies; nobody where the list is empty.
-fn proxies(problems: &mut Problems<'_>, raw: Option<Spanned<Vec<String>>>) -> Option<AddressList> {
+/// The first address that comes a second time. A free port may be asked for several times.
+fn named_twice<'a>(addresses: impl Iterator<Item = &'a SocketAddr>) -> Option<SocketAddr> {
+    let mut seen = std::collections::HashSet::new();
+    addresses
+        .filter(|address| address.port() != 0)
+        .find(|address| !seen.insert(*address))
+        .copied()
+}
+
+/// Addresses and ranges; nobody where the list is empty.
+fn address_list(
+    problems: &mut Problems<'_>,
+    setting: &str,
+    raw: Option<Spanned<Vec<String>>>,
+) -> Option<AddressList> {
     let raw = raw.filter(|raw| !raw.get_ref().is_empty())?;
     let span = raw.span();
     let ranges: Result<Vec<_>, _> = raw.into_inner().iter().map(|text| text.parse()).collect();
     match ranges.and_then(AddressList::new) {
         Ok(list) => Some(list),
         Err(error) => {
-            problems.add(Some(span), format!("sftp.proxies: {error}"));
+            problems.add(Some(span), format!("{setting}: {error}"));
             None
         }
     }
@@ -483,7 +523,12 @@ mod tests {
             })
             .collect();
         assert!(text.contains("\nsessions = "), "{text}");
-        assert_eq!(Config::parse(&text).unwrap(), Config::default());
+        let mut config = Config::parse(&text).unwrap();
+        let ftp = Config::parse("[[ftp]]\nlisten = \"0.0.0.0:2121\"\n")
+            .unwrap()
+            .ftp;
+        assert_eq!(std::mem::take(&mut config.ftp), ftp);
+        assert_eq!(config, Config::default());
     }
 
     #[test]

@@ -25,12 +25,23 @@ pub type IsBanned = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 /// How connections are served.
 #[derive(Clone)]
 pub struct Serving {
-    /// What is spoken.
+    /// What is spoken, in a word.
+    pub protocol: &'static str,
+    /// Who speaks it.
     pub service: Arc<dyn Service>,
     /// How many at once, and how fast.
     pub limits: Limits,
     /// By whom not.
     pub is_banned: IsBanned,
+}
+
+/// Where something is spoken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spoken {
+    /// What, in a word.
+    pub protocol: &'static str,
+    /// Where, with the port that was given.
+    pub address: SocketAddr,
 }
 
 /// Sockets that are bound and not served yet.
@@ -53,6 +64,7 @@ struct Socket {
 #[derive(Debug)]
 pub struct Supervisor {
     sockets: Vec<Socket>,
+    spoken: Vec<Spoken>,
     tasks: JoinSet<()>,
     now: watch::Sender<Generation>,
 }
@@ -88,9 +100,12 @@ impl Bound {
 
     /// The sockets of `addresses`: those that are held, and the others bound now.
     async fn beside(held: &[Socket], addresses: &[SocketAddr]) -> Result<Bound, Failure> {
-        let mut sockets = Vec::new();
+        let mut sockets: Vec<Socket> = Vec::new();
         for named in addresses {
-            let socket = match held.iter().find(|socket| socket.named == *named) {
+            // A free port can be asked for several times: each held one is taken once.
+            let is_taken = |one: &Socket| sockets.iter().any(|held| held.address == one.address);
+            let mut held = held.iter().filter(|socket| socket.named == *named);
+            let socket = match held.find(|socket| !is_taken(socket)) {
                 Some(socket) => Ok(socket.clone()),
                 None => bind(*named).await,
             };
@@ -99,8 +114,8 @@ impl Bound {
         Ok(Bound { sockets })
     }
 
-    /// Begins to serve.
-    pub fn serve(self, serving: &Serving) -> Supervisor {
+    /// Begins to serve: each address in its own way, in their order.
+    pub fn serve(self, serving: Vec<Serving>) -> Supervisor {
         let none = Generation {
             serving: Arc::default(),
             all: 0,
@@ -108,6 +123,7 @@ impl Bound {
         };
         let mut supervisor = Supervisor {
             sockets: Vec::new(),
+            spoken: Vec::new(),
             tasks: JoinSet::new(),
             now: watch::Sender::new(none),
         };
@@ -135,21 +151,26 @@ impl Supervisor {
         Bound::beside(&self.sockets, addresses).await
     }
 
-    /// Serves new connections in this way on these sockets, and on no others. Connections that
-    /// are open go on as they were.
-    pub fn replace(&mut self, bound: Bound, serving: &Serving) {
+    /// Serves new connections on these sockets, each in its own way, in their order, and on no
+    /// others. Connections that are open go on as they were.
+    pub fn replace(&mut self, bound: Bound, serving: Vec<Serving>) {
         while self.tasks.try_join_next().is_some() {}
         let next = Generation {
             serving: Arc::default(),
             all: bound.sockets.len(),
             stop: CancellationToken::new(),
         };
-        for socket in &bound.sockets {
+        self.spoken.clear();
+        for (socket, serving) in bound.sockets.iter().zip(serving) {
+            self.spoken.push(Spoken {
+                protocol: serving.protocol,
+                address: socket.address,
+            });
             socket.gauge.set_limits(serving.limits.clone());
             let watched = Watched {
                 address: socket.address,
                 socket: Some(socket.clone()),
-                serving: serving.clone(),
+                serving,
                 generation: next.clone(),
             };
             self.tasks.spawn(watched.run());
@@ -158,14 +179,15 @@ impl Supervisor {
         self.now.send_replace(next).stop.cancel();
     }
 
-    /// The addresses, with the ports that were given.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().map(|socket| socket.address).collect()
+    /// What is spoken where.
+    pub fn spoken(&self) -> &[Spoken] {
+        &self.spoken
     }
 
     /// Accepts nothing more. Connections go on.
     pub fn stop(&mut self) {
         self.sockets.clear();
+        self.spoken.clear();
         self.now.borrow().stop.cancel();
     }
 
@@ -269,6 +291,7 @@ mod tests {
 
     fn serving(service: impl Service, is_banned: IsBanned) -> Serving {
         Serving {
+            protocol: "test",
             service: Arc::new(service),
             limits: Limits::default(),
             is_banned,
@@ -305,7 +328,7 @@ mod tests {
             );
             false
         });
-        let supervisor = bound.serve(&serving(Greeter, is_banned));
+        let supervisor = bound.serve(vec![serving(Greeter, is_banned)]);
         let listening = supervisor.listening();
         assert!(!greets(address).await);
         let back = async {
@@ -338,7 +361,7 @@ mod tests {
         let bound = Bound::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
         let address = bound.sockets.first().unwrap().address;
         let nobody: IsBanned = Arc::new(|_| false);
-        let mut supervisor = bound.serve(&serving(Sleeper, nobody));
+        let mut supervisor = bound.serve(vec![serving(Sleeper, nobody)]);
         let listening = supervisor.listening();
         let _stays = TcpStream::connect(address).await.unwrap();
         while !listening.all() {
@@ -356,7 +379,7 @@ mod tests {
         let bound = Bound::new(&[free]).await.unwrap();
         let first = bound.sockets.first().unwrap().address;
         let nobody: IsBanned = Arc::new(|_| false);
-        let mut supervisor = bound.serve(&serving(Sleeper, nobody.clone()));
+        let mut supervisor = bound.serve(vec![serving(Sleeper, nobody.clone())]);
         let listening = supervisor.listening();
         while !listening.all() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -366,9 +389,11 @@ mod tests {
         let other: SocketAddr = "127.0.0.2:0".parse().unwrap();
         let taken = supervisor.bind(&[free, other]).await.unwrap();
         let greeting = serving(Greeter, nobody);
-        supervisor.replace(taken, &greeting);
-        assert_eq!(supervisor.addresses().first(), Some(&first));
-        for address in supervisor.addresses() {
+        supervisor.replace(taken, vec![greeting.clone(), greeting.clone()]);
+        let addresses: Vec<SocketAddr> =
+            supervisor.spoken().iter().map(|one| one.address).collect();
+        assert_eq!(addresses.first(), Some(&first));
+        for &address in &addresses {
             assert!(greets(address).await, "{address}");
         }
         assert!(listening.all());
@@ -378,9 +403,9 @@ mod tests {
             "it was neither greeted nor ended"
         );
 
-        let gone = *supervisor.addresses().last().unwrap();
+        let gone = *addresses.last().unwrap();
         let fewer = supervisor.bind(&[free]).await.unwrap();
-        supervisor.replace(fewer, &greeting);
+        supervisor.replace(fewer, vec![greeting]);
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert!(!greets(gone).await);
         assert!(greets(first).await);

@@ -1,6 +1,5 @@
 //! A running gateway: what is started, in which order, and how it stops.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +8,7 @@ use portcullis_authn::{Authenticator, AuthnConfig};
 use portcullis_directory::Directory;
 use portcullis_gate::admin::{AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{EndReason, Gate, SystemClock};
-use portcullis_net::{Limits as NetLimits, Proxies};
-use portcullis_sftp::{SftpConfig, SftpService};
+use portcullis_sftp::SftpService;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -18,8 +16,8 @@ use tokio::task::JoinSet;
 use super::offline::{gate_config, open_directory};
 use super::orders::{Leaving, Order, Reading, Wish};
 use super::{
-    descriptors, hostkeys, make_default_root, open_storage, refuse_half_restored, site_key,
-    standing,
+    certificate, descriptors, hostkeys, listeners, make_default_root, open_storage,
+    refuse_half_restored, site_key, standing,
 };
 use crate::config::{Config, DESCRIPTORS_ASIDE, DESCRIPTORS_OF_FILE, Limits, count, count32};
 use crate::control::{ControlSocket, SOCKET};
@@ -27,7 +25,7 @@ use crate::data::{DataFolder, DataLock};
 use crate::failure::{Context as _, Failure};
 use crate::metrics::{Endpoint, Watched};
 use crate::notify::{self, Phase};
-use crate::supervise::{Bound, Serving, Supervisor};
+use crate::supervise::{Bound, Spoken, Supervisor};
 
 /// How often the log reminds of a missing break-glass administrator.
 const REMINDER: Duration = Duration::from_secs(600);
@@ -75,7 +73,8 @@ impl Gateway {
         let (lines, fingerprints) = (host_keys.public_lines(), host_keys.fingerprints());
         make_default_root(&folder, config)?;
         let storage = Arc::new(open_storage(&folder, config)?);
-        let bound = Bound::new(&config.sftp.listen).await?;
+        let tls = certificate::tls(&folder, config)?;
+        let bound = Bound::new(&listeners::addresses(config)).await?;
         let metrics = Endpoint::bind(config.metrics.listen).await?;
         let directory = open_directory(&folder, config, &key).await?;
         let clock = Arc::new(SystemClock);
@@ -101,9 +100,10 @@ impl Gateway {
             clock.clone(),
         );
         let control = ControlSocket::bind(&folder)?;
-        let sftp = sftp_config(&config.limits);
+        let sftp = listeners::sftp_config(&config.limits);
         let service = SftpService::new(sftp, gate.clone(), authenticator.clone(), host_keys);
-        let supervisor = bound.serve(&serving(config, &service, &authenticator));
+        let serving = listeners::serving(config, &service, &gate, &authenticator, tls.as_ref());
+        let supervisor = bound.serve(serving);
         let (order, orders) = mpsc::channel(1);
         let (audit, standing) = (directory.clone(), standing(&folder, config, file));
         let mut tasks = JoinSet::new();
@@ -133,9 +133,9 @@ impl Gateway {
         })
     }
 
-    /// Where it listens, with the ports that were given.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.supervisor.addresses()
+    /// What it speaks where.
+    pub fn spoken(&self) -> &[Spoken] {
+        self.supervisor.spoken()
     }
 
     /// The host's public keys as OpenSSH lines, the preferred first.
@@ -165,9 +165,10 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
         let mut hang_up = signal(SignalKind::hangup()).context("cannot hear SIGHUP")?;
-        for address in self.addresses() {
-            tracing::info!(%address, host_keys = ?self.fingerprints, "SFTP listens");
+        for Spoken { protocol, address } in self.spoken() {
+            tracing::info!(%address, "{protocol} listens");
         }
+        tracing::info!(host_keys = ?self.fingerprints, "SSH knows the host by these keys");
         notify::tell(Phase::Ready);
         let result = loop {
             let gate = self.gate.clone();
@@ -282,45 +283,5 @@ fn authn_config(folder: &DataFolder, limits: &Limits) -> AuthnConfig {
         password_rules: super::rules_for_passwords(folder, limits),
         exempt_loopback: true,
         refusal_slot: Duration::from_millis(limits.refusal_milliseconds),
-    }
-}
-
-fn net_limits(config: &Config) -> NetLimits {
-    let limits = &config.limits;
-    let proxies = config.sftp.proxies.clone();
-    let proxies = proxies.map(|list| Proxies::new(move |peer| list.contains(peer)));
-    NetLimits {
-        max_unauthenticated: count(limits.unauthenticated),
-        kept_for_known: count(limits.kept_for_known),
-        max_unauthenticated_per_address: count(limits.unauthenticated_per_address),
-        starts_per_second: count32(limits.starts_per_second),
-        max_connections: count(limits.connections),
-        grace: limits.login(),
-        proxies: proxies.unwrap_or_default(),
-    }
-}
-
-/// How the settings want connections to be served.
-pub(super) fn serving(
-    config: &Config,
-    service: &Arc<SftpService>,
-    authenticator: &Arc<Authenticator>,
-) -> Serving {
-    let (service, asked) = (service.clone(), authenticator.clone());
-    Serving {
-        service,
-        limits: net_limits(config),
-        is_banned: Arc::new(move |peer| asked.is_banned(peer)),
-    }
-}
-
-pub(super) fn sftp_config(limits: &Limits) -> SftpConfig {
-    SftpConfig {
-        max_channels: count(limits.channels),
-        max_handles: count(limits.handles),
-        window: count32(limits.window_kib).saturating_mul(1024),
-        max_waiting: count(limits.waiting_mib).saturating_mul(1024 * 1024),
-        idle: limits.idle(),
-        ..SftpConfig::default()
     }
 }

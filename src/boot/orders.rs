@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::gateway::{Gateway, serving, sftp_config};
-use super::{RunningLog, hostkeys, read_config};
+use super::gateway::Gateway;
+use super::{RunningLog, certificate, hostkeys, listeners, read_config};
 use crate::config::Config;
 use crate::failure::Failure;
 
@@ -49,7 +49,7 @@ pub struct Reading {
 }
 
 /// Limits that new connections come under at once; the others are read at the start only.
-const LIVE: [&str; 11] = [
+const LIVE: [&str; 12] = [
     "connections",
     "unauthenticated",
     "kept_for_known",
@@ -59,6 +59,7 @@ const LIVE: [&str; 11] = [
     "channels",
     "handles",
     "window_kib",
+    "data_seconds",
     "idle_seconds",
     "shutdown_seconds",
 ];
@@ -91,14 +92,18 @@ impl Gateway {
         let config = read_config(&self.folder, reading.file.as_deref())?;
         let host_keys = hostkeys::host_keys(&self.folder)?;
         let fingerprints = host_keys.fingerprints();
-        let bound = self.supervisor.bind(&config.sftp.listen).await?;
+        let tls = certificate::tls(&self.folder, &config)?;
+        let bound = self.supervisor.bind(&listeners::addresses(&config)).await?;
         reading.log.set_filter(&config.log.filter)?;
-        self.service = self.service.again(&sftp_config(&config.limits), host_keys);
-        let serving = serving(&config, &self.service, &self.authenticator);
-        self.supervisor.replace(bound, &serving);
+        let sftp = listeners::sftp_config(&config.limits);
+        self.service = self.service.again(&sftp, host_keys);
+        let (gate, authenticator) = (&self.gate, &self.authenticator);
+        let serving = listeners::serving(&config, &self.service, gate, authenticator, tls.as_ref());
+        self.supervisor.replace(bound, serving);
         self.grace = config.limits.grace();
         let later = waits_for_a_start(&self.started_with, &config);
-        let addresses = self.supervisor.addresses();
+        let spoken = self.supervisor.spoken();
+        let addresses: Vec<_> = spoken.iter().map(|spoken| spoken.address).collect();
         tracing::info!(?addresses, host_keys = ?fingerprints, at_next_start = ?later, "reloaded");
         Ok(json!({
             "addresses": addresses,

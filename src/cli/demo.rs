@@ -15,7 +15,8 @@ use portcullis_gate::{Clock as _, SystemClock};
 
 use super::Context;
 use super::serve::wait_for_lock;
-use crate::boot::{self, DATABASE, Gateway, Offline};
+use crate::boot::{self, DATABASE, Gateway, Offline, listeners};
+use crate::config::ftp::{Ftp, Start};
 use crate::config::{Config, Limits};
 use crate::data::{DataFolder, DataLock, PrivateUmask};
 use crate::failure::{Context as _, Failure};
@@ -34,9 +35,13 @@ no more; for a whole site again name a new folder with --data. Nothing but this 
 
 For scripts, --ready-file writes, once everything listens, one JSON object:
   {\"pid\", \"root\", \"sftp\": {\"host\", \"port\", \"host_key\"},
-   \"accounts\": {NAME: {\"password\", \"totp_secret\", \"ssh_key_file\",
-                      \"folders\": {PATH: LEVEL}}}}
-An account that is disabled has \"disabled\": true as well.
+   \"ftp\": {\"host\", \"port\", \"certificate\"},
+   \"ftps\": {\"host\", \"port\", \"certificate\"},
+   \"accounts\": {NAME: {\"password\", \"totp_secret\", \"ssh_key_file\", \"app_password\",
+                      \"client_certificate\", \"client_key\", \"folders\": {PATH: LEVEL}}}}
+`ftp` waits for AUTH TLS, `ftps` speaks TLS from the first byte; `certificate` is what a client must
+trust. `app_password` and the client certificate are for FTP from 127.0.0.1. What an account does not
+have is absent, and one that is disabled has \"disabled\": true as well.
 
 Examples:
   portcullis demo
@@ -81,12 +86,11 @@ impl Demo {
         let umask = PrivateUmask::set();
         let gateway = Gateway::start(folder, lock, &config, None).await?;
         drop(umask);
-        let address = gateway.addresses().first().copied();
-        let address = address.ok_or_else(|| Failure::new("the demo does not listen"))?;
+        let doors = Doors::of(&gateway)?;
         let gone = forget_the_gone(&gateway, &mut secrets).await?;
         let tour = tour::Tour {
             data: &path,
-            address,
+            doors: &doors,
             gone: &gone,
             secrets: &secrets,
         };
@@ -94,7 +98,7 @@ impl Demo {
             "known_hosts",
             tour.known_hosts(gateway.host_keys()).as_bytes(),
         )?;
-        let facts = ready::facts(&path, address, gateway.host_keys(), &secrets);
+        let facts = ready::facts(&path, &doors, gateway.host_keys(), &secrets);
         if let Some(file) = &self.ready_file {
             ready::write(file, &facts)?;
         }
@@ -105,6 +109,29 @@ impl Demo {
             codes.abort();
         }
         result
+    }
+}
+
+/// Where the demo listens.
+pub struct Doors {
+    sftp: SocketAddr,
+    ftp: SocketAddr,
+    ftps: SocketAddr,
+}
+
+impl Doors {
+    fn of(gateway: &Gateway) -> Result<Doors, Failure> {
+        let at = |protocol: &str| {
+            let mut spoken = gateway.spoken().iter();
+            let found = spoken.find(|spoken| spoken.protocol == protocol);
+            let missing = || Failure::new(format!("the demo does not speak {protocol}"));
+            found.map(|spoken| spoken.address).ok_or_else(missing)
+        };
+        Ok(Doors {
+            sftp: at(listeners::SFTP)?,
+            ftp: at(listeners::FTP)?,
+            ftps: at(listeners::FTPS)?,
+        })
     }
 }
 
@@ -158,7 +185,11 @@ async fn forget_the_gone(
 /// The demo's settings: loopback, a free port, and room for 1,200 sessions of one address.
 fn config() -> Config {
     let mut config = Config::default();
-    config.sftp.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    let here = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+    config.sftp.listen.clone_from(&here);
+    config.ftp = [Start::Explicit, Start::Implicit]
+        .map(|start| Ftp::strict(here.clone(), start))
+        .into();
     config.log.filter = "warn".to_owned();
     config.limits = Limits {
         sessions: 10_000,

@@ -116,6 +116,10 @@ limits! {
     /// What clients have sent ahead that is held here, over all channels.
     waiting_mib = 256, 16 ..= 65536, "MiB",
         "memory for what clients have sent ahead, over all channels together, about";
+    /// How long a data connection of FTP may take to come about.
+    data_seconds = 30, 1 ..= 600, "seconds",
+        "how long an FTP data connection may take to come about; an unused passive port is given \
+         back then";
     /// Silence after which a logged-in session ends.
     idle_seconds = 3600, 30 ..= 604800, "seconds", "silence after which a session is ended";
     /// How long partial uploads are kept.
@@ -181,6 +185,11 @@ impl Limits {
     /// [`login_seconds`](Self::login_seconds) as a duration.
     pub fn login(&self) -> Duration {
         Duration::from_secs(self.login_seconds)
+    }
+
+    /// [`data_seconds`](Self::data_seconds) as a duration.
+    pub fn data(&self) -> Duration {
+        Duration::from_secs(self.data_seconds)
     }
 
     /// [`idle_seconds`](Self::idle_seconds) as a duration.

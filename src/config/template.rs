@@ -17,6 +17,40 @@ const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its defaul
 # it says; from nobody else a header is taken.
 #proxies = []
 
+# FTP and FTPS are off until there is one of these; several may stand here.
+#[[ftp]]
+# Addresses and ports to listen on: one text, or a list of up to 16.
+#listen = "0.0.0.0:2121"
+# "explicit" waits for AUTH TLS, "implicit" speaks TLS from the first byte (port 990 of old).
+#tls = "explicit"
+# From where a login without TLS is allowed, as addresses or ranges. Passwords and files can then be
+# read by whoever is on the way.
+#clear_login_from = []
+# The ports for data connections, which a firewall must let in: "50000-50999"; any where it is empty.
+#passive_ports = ""
+# The address under which clients reach them, such as "203.0.113.7", where it is not the one that
+# they connected to; and other addresses for some clients:
+# [{ clients = ["10.0.0.0/8"], address = "10.0.0.5" }]
+#external_address = ""
+#external_addresses = []
+# "require" refuses data connections that do not resume the TLS session of their control connection:
+# safer, but Python's ftplib and Apache's commons-net cannot do it.
+#data_session = "allow"
+# Whether clients may be called back (PORT, EPRT), at their own address.
+#active = false
+# "binary" sends and takes bytes as they are where a client asks for ASCII.
+#ascii = "convert"
+# Whether uploads under TLS count as whole that end without a close_notify, as old clients end them.
+#unclean_end = false
+# As for SFTP; data connections must come through the proxy too.
+#proxies = []
+
+[tls]
+# Certificate chain and private key in PEM, absolute or relative to the data folder. Where they are
+# not named, tls.crt and tls.key there are used, and made where they are missing.
+#certificate = "tls.crt"
+#key = "tls.key"
+
 [directory]
 # Where accounts, policy and the audit are kept: "embedded" is a file of SQLite in the data folder;
 # an address such as "postgres://portcullis@db.example.com/portcullis" is a database of PostgreSQL,

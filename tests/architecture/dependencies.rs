@@ -9,7 +9,7 @@ use super::sources::top;
 use crate::harness::run;
 
 /// Which crates of the workspace each crate may use; the root may use all.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("authn", &["model"]),
     ("gate", &["model", "authn"]),
@@ -17,17 +17,21 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("storage-contract", &["model", "gate"]),
     ("storage-local", &["model", "gate"]),
     ("storage-memory", &["model", "gate"]),
-    ("net", &["gate"]),
-    ("sftp", &["net", "gate", "authn", "model"]),
+    ("net", &["gate", "authn"]),
+    ("common", &["gate", "authn", "model"]),
+    ("sftp", &["net", "common", "gate", "authn", "model"]),
+    ("ftp", &["net", "common", "gate", "authn", "model"]),
 ];
 
 /// The only crates that may name these wire, database and system crates.
-const RESERVED: [(&str, &[&str]); 5] = [
+const RESERVED: [(&str, &[&str]); 7] = [
     ("sqlx", &["directory"]),
     ("russh", &["sftp"]),
     ("argon2", &["authn"]),
     ("totp-rs", &["authn"]),
     ("socket2", &["net"]),
+    ("rustls", &["net"]),
+    ("tokio-rustls", &["net"]),
 ];
 
 const BANNED: [&str; 6] = [

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use tempfile::TempDir;
 
+use super::ftp::Door;
 use super::{Finished, code_at, database, eventually, run, unix_now};
 
 /// The binary: the one that was built with the tests, or the one that a benchmark names.
@@ -21,6 +22,10 @@ struct Ready {
     pid: u32,
     root: PathBuf,
     sftp: Listener,
+    /// FTP that waits for AUTH TLS; absent where a test has none.
+    ftp: Option<OverTls>,
+    /// FTP with TLS at once.
+    ftps: Option<OverTls>,
     accounts: BTreeMap<String, Account>,
 }
 
@@ -29,6 +34,13 @@ struct Listener {
     host: String,
     port: u16,
     host_key: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct OverTls {
+    host: String,
+    port: u16,
+    certificate: PathBuf,
 }
 
 /// One account of the demo.
@@ -43,6 +55,12 @@ pub struct Account {
     pub totp_secret: Option<String>,
     /// Its private key file, where it has one.
     pub ssh_key_file: Option<PathBuf>,
+    /// Its app password, where it has one: for FTP from 127.0.0.1.
+    pub app_password: Option<String>,
+    /// The file of its TLS client certificate, where it has one.
+    pub client_certificate: Option<PathBuf>,
+    /// The file of that certificate's key.
+    pub client_key: Option<PathBuf>,
     /// Folders as it sees them, each with the granted level.
     #[serde(default)]
     pub folders: BTreeMap<String, String>,
@@ -92,6 +110,8 @@ pub struct Serve {
     pub root: Option<PathBuf>,
     /// What stands in `[sftp]` beside the address.
     pub sftp: String,
+    /// What stands in one `[[ftp]]` beside the address, where FTP is to be served.
+    pub ftp: Option<String>,
     /// The text of `[limits]`.
     pub limits: String,
     /// The address of its database, where it is not the one that the tests run on.
@@ -108,6 +128,7 @@ impl Default for Serve {
             host: "127.0.0.1",
             root: None,
             sftp: String::new(),
+            ftp: None,
             limits: String::new(),
             database: None,
             under: Vec::new(),
@@ -209,20 +230,19 @@ impl Demo {
             portcullis(&["group", "add", "staff", "--data", &place]).must();
         }
         let host = serve.host;
-        // A port that was free a moment ago; nothing else listens on fixed ones here.
-        let port = std::net::TcpListener::bind((host, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let (port, ftp_port) = (free_port(host), free_port(host));
         let root = serve.root.clone().unwrap_or_else(|| data.join("files"));
         let listen = std::net::SocketAddr::new(host.parse().unwrap(), port);
         let storage = match &serve.root {
             Some(root) => format!("[storage]\nroot = \"{}\"\n", root.display()),
             None => String::new(),
         };
+        let ftp_listens = std::net::SocketAddr::new(listen.ip(), ftp_port);
+        let ftp = serve.ftp.as_ref().map_or_else(String::new, |more| {
+            format!("[[ftp]]\nlisten = \"{ftp_listens}\"\n{more}\n")
+        });
         let settings = format!(
-            "[sftp]\nlisten = \"{listen}\"\n{}\n{database}{storage}[limits]\n{}\n",
+            "[sftp]\nlisten = \"{listen}\"\n{}\n{ftp}{database}{storage}[limits]\n{}\n",
             serve.sftp, serve.limits
         );
         std::fs::write(data.join("portcullis.toml"), settings).unwrap();
@@ -242,6 +262,12 @@ impl Demo {
                 port,
                 host_key: String::new(),
             },
+            ftp: serve.ftp.as_ref().map(|_| OverTls {
+                host: host.to_owned(),
+                port: ftp_port,
+                certificate: data.join("tls.crt"),
+            }),
+            ftps: None,
             accounts: BTreeMap::new(),
         };
         let demo = Demo {
@@ -280,6 +306,21 @@ impl Demo {
     /// The SFTP port.
     pub fn port(&self) -> u16 {
         self.ready.sftp.port
+    }
+
+    /// FTP that waits for AUTH TLS.
+    pub fn ftp(&self) -> Door {
+        door(self.ready.ftp.as_ref().expect("FTP is served"), false)
+    }
+
+    /// FTP with TLS at once.
+    pub fn ftps(&self) -> Door {
+        door(self.ready.ftps.as_ref().expect("FTPS is served"), true)
+    }
+
+    /// The certificate that clients must trust.
+    pub fn certificate(&self) -> &Path {
+        &self.ready.ftp.as_ref().expect("FTP is served").certificate
     }
 
     /// The host key, as an OpenSSH public-key line.
@@ -396,6 +437,19 @@ impl Drop for Demo {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn door(at: &OverTls, implicit: bool) -> Door {
+    Door {
+        address: std::net::SocketAddr::new(at.host.parse().unwrap(), at.port),
+        implicit,
+    }
+}
+
+/// A port that was free a moment ago; nothing else listens on fixed ones here.
+fn free_port(host: &str) -> u16 {
+    let socket = std::net::TcpListener::bind((host, 0)).unwrap();
+    socket.local_addr().unwrap().port()
 }
 
 /// Runs the binary without any demo.

@@ -3,6 +3,7 @@
 mod command;
 pub mod database;
 mod demo;
+pub mod ftp;
 mod inside;
 mod postgres;
 pub mod proxy;
@@ -14,6 +15,7 @@ pub mod wire;
 
 pub use command::{Finished, run, which};
 pub use demo::{Account, Demo, Serve, binary, portcullis};
+pub use ftp::Ftp;
 pub use inside::{Own, Volume, inside};
 pub use postgres::Postgres;
 pub use site::random_bytes;

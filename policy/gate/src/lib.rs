@@ -32,6 +32,7 @@ mod opened;
 mod own;
 mod permit;
 mod registry;
+mod rights;
 mod session;
 mod storage;
 mod store;
@@ -55,6 +56,7 @@ pub use listing::AuthorizedListing;
 pub use permit::permit_for_test;
 pub use permit::{Permit, permits};
 pub use portcullis_authn::{Clock, StoreError, SystemClock};
+pub use rights::Rights;
 pub use session::Session;
 pub use storage::{
     Durability, Entry, EntryKind, FileIdentity, Listing, Metadata, NewAttributes, OpenFile, Space,

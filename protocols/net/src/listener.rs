@@ -5,7 +5,7 @@
 //! connection of a named proxy counts as its client's, whose address only such a proxy can say.
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,10 @@ pub struct Accepted {
     pub transport: Arc<StreamTransport>,
     /// The client's address.
     pub peer: SocketAddr,
+    /// The address that the client connected to: a named proxy's, where it came through one.
+    pub dialled: SocketAddr,
+    /// The address of this host at which the connection came in.
+    pub local: IpAddr,
     /// Counts the connection; tell it when the client has logged in, and keep it until the end.
     pub slot: Arc<LoginSlot>,
 }
@@ -79,6 +83,8 @@ struct Door<F> {
 const MAX_HEADERS: usize = 1024;
 /// A proxy that only looks is heard for so long.
 const LOOK_TIME: Duration = Duration::from_secs(5);
+/// Stands for an address that the host does not tell.
+const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 /// Waits this long where the host has no more sockets to give.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 /// A dead peer is noticed after about three minutes of silence.
@@ -130,7 +136,7 @@ impl Listener {
                         }
                     }
                     Ok((stream, peer)) => {
-                        if let Some(accepted) = door.take(stream, peer) {
+                        if let Some(accepted) = door.take(stream, peer, None) {
                             let service = Arc::clone(&service);
                             connections.spawn(attend(service, accepted, door.grace));
                         }
@@ -151,8 +157,13 @@ impl Listener {
 
 impl<F: Fn(IpAddr) -> bool + Send + Sync> Door<F> {
     /// Lets a client in, or says in the log why not.
-    fn take(&self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
-        match self.admit(stream, peer) {
+    fn take(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        dialled: Option<SocketAddr>,
+    ) -> Option<Accepted> {
+        match self.admit(stream, peer, dialled) {
             Ok(accepted) => Some(accepted),
             Err(reason) => {
                 tracing::info!(%peer, %reason, "a connection was not taken");
@@ -161,7 +172,12 @@ impl<F: Fn(IpAddr) -> bool + Send + Sync> Door<F> {
         }
     }
 
-    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Result<Accepted, Refused> {
+    fn admit(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        dialled: Option<SocketAddr>,
+    ) -> Result<Accepted, Refused> {
         if (self.is_banned)(peer.ip().to_canonical()) {
             return Err(Refused::Banned);
         }
@@ -169,11 +185,15 @@ impl<F: Fn(IpAddr) -> bool + Send + Sync> Door<F> {
         if let Err(error) = tune(&stream) {
             tracing::debug!(%error, %peer, "the socket could not be tuned");
         }
+        // A socket that is gone already says nothing of itself, and will say so when it is read.
+        let here = stream.local_addr().unwrap_or(UNKNOWN);
         let (stream, transport) = KillableStream::new(stream);
         Ok(Accepted {
             stream,
             transport,
             peer,
+            dialled: dialled.unwrap_or(here),
+            local: here.ip(),
             slot,
         })
     }
@@ -187,9 +207,9 @@ impl<F: Fn(IpAddr) -> bool + Send + Sync> Door<F> {
         turn: OwnedSemaphorePermit,
     ) {
         match read_header(&mut stream).await {
-            Ok(Header::Client(peer)) => {
+            Ok(Header::Client { peer, dialled }) => {
                 drop(turn);
-                if let Some(accepted) = self.take(stream, peer) {
+                if let Some(accepted) = self.take(stream, peer, Some(dialled)) {
                     attend(service, accepted, self.grace).await;
                 }
             }
@@ -221,7 +241,7 @@ fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-fn tune(stream: &TcpStream) -> std::io::Result<()> {
+pub(crate) fn tune(stream: &TcpStream) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(KEEPALIVE_IDLE)

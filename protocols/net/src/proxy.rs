@@ -23,8 +23,13 @@ const MAX_V2: usize = 1024;
 /// What a header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// A client's connection, and the client's address.
-    Client(SocketAddr),
+    /// A client's connection.
+    Client {
+        /// The client's address.
+        peer: SocketAddr,
+        /// The address that it connected to.
+        dialled: SocketAddr,
+    },
     /// The proxy's own: it looks whether somebody listens.
     Local,
 }
@@ -124,9 +129,12 @@ fn parse_v1(line: &[u8]) -> Result<Header, HeaderError> {
         }
         .map_err(|_| HeaderError::Malformed)
     };
-    let (source, _) = (address(source)?, (address(target)?, target_port));
+    let header = Header::Client {
+        peer: SocketAddr::new(address(source)?, source_port),
+        dialled: SocketAddr::new(address(target)?, target_port),
+    };
     match fields.next() {
-        None => Ok(Header::Client(SocketAddr::new(source, source_port))),
+        None => Ok(header),
         Some(_) => Err(HeaderError::Malformed),
     }
 }
@@ -160,23 +168,38 @@ fn parse_v2(rest: &[u8]) -> Result<Progress, HeaderError> {
     if command == 0x20 {
         return Ok(Progress::Whole(Header::Local));
     }
-    let source = match family {
-        0x11 => rest.split_first_chunk::<12>().map(|(body, _)| {
-            let [a, b, c, d, _, _, _, _, high, low, ..] = *body;
-            let port = u16::from_be_bytes([high, low]);
-            SocketAddr::new(Ipv4Addr::new(a, b, c, d).into(), port)
-        }),
-        0x21 => rest.split_first_chunk::<36>().and_then(|(body, _)| {
-            let (address, rest) = body.split_first_chunk::<16>()?;
-            let port = rest.get(16..18)?.try_into().ok()?;
-            let address = Ipv6Addr::from(*address);
-            Some(SocketAddr::new(address.into(), u16::from_be_bytes(port)))
-        }),
+    let addresses = match family {
+        0x11 => v4(rest),
+        0x21 => v6(rest),
         _ => return Err(HeaderError::NoAddress),
     };
-    source
-        .map(|source| Progress::Whole(Header::Client(source)))
-        .ok_or(HeaderError::Malformed)
+    let (peer, dialled) = addresses.ok_or(HeaderError::Malformed)?;
+    Ok(Progress::Whole(Header::Client { peer, dialled }))
+}
+
+/// Source and target of version 2: both addresses, then both ports.
+fn v4(body: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let (source, rest) = body.split_first_chunk::<4>()?;
+    let (target, ports) = rest.split_first_chunk::<4>()?;
+    with_ports(Ipv4Addr::from(*source), Ipv4Addr::from(*target), ports)
+}
+
+fn v6(body: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let (source, rest) = body.split_first_chunk::<16>()?;
+    let (target, ports) = rest.split_first_chunk::<16>()?;
+    with_ports(Ipv6Addr::from(*source), Ipv6Addr::from(*target), ports)
+}
+
+fn with_ports<T: Into<IpAddr>>(
+    source: T,
+    target: T,
+    ports: &[u8],
+) -> Option<(SocketAddr, SocketAddr)> {
+    let (source_port, rest) = ports.split_first_chunk::<2>()?;
+    let (target_port, _) = rest.split_first_chunk::<2>()?;
+    let at =
+        |address: T, port: &[u8; 2]| SocketAddr::new(address.into(), u16::from_be_bytes(*port));
+    Some((at(source, source_port), at(target, target_port)))
 }
 
 /// Drives the parser over anything: the entry point of the fuzz target. What it asks for stays
@@ -206,8 +229,11 @@ mod tests {
         (header, rest.len())
     }
 
-    fn client(text: &str) -> Result<Header, HeaderError> {
-        Ok(Header::Client(text.parse().unwrap()))
+    fn client(peer: &str, dialled: &str) -> Result<Header, HeaderError> {
+        Ok(Header::Client {
+            peer: peer.parse().unwrap(),
+            dialled: dialled.parse().unwrap(),
+        })
     }
 
     fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -218,9 +244,15 @@ mod tests {
     #[tokio::test]
     async fn headers_as_proxies_write_them() {
         let one = b"PROXY TCP4 192.0.2.7 198.51.100.1 51000 22\r\nSSH-2.0-x\r\n";
-        assert_eq!(read(one).await, (client("192.0.2.7:51000"), 11));
+        assert_eq!(
+            read(one).await,
+            (client("192.0.2.7:51000", "198.51.100.1:22"), 11)
+        );
         let one = b"PROXY TCP6 2001:db8::7 2001:db8::1 51000 22\r\nSSH";
-        assert_eq!(read(one).await, (client("[2001:db8::7]:51000"), 3));
+        assert_eq!(
+            read(one).await,
+            (client("[2001:db8::7]:51000", "[2001:db8::1]:22"), 3)
+        );
         for one in [
             &b"PROXY UNKNOWN\r\n"[..],
             b"PROXY UNKNOWN ff::1 ff::2 1 2\r\n",
@@ -229,17 +261,23 @@ mod tests {
         }
         let body = [192, 0, 2, 7, 198, 51, 100, 1, 0xc7, 0x38, 0, 22];
         let two = [v2(0x21, 0x11, &body), b"SSH".to_vec()].concat();
-        assert_eq!(read(&two).await, (client("192.0.2.7:51000"), 3));
+        assert_eq!(
+            read(&two).await,
+            (client("192.0.2.7:51000", "198.51.100.1:22"), 3)
+        );
         // With an addition of 5 bytes (PP2_TYPE_NOOP).
         let two = v2(0x21, 0x11, &[&body[..], &[4, 0, 2, 0, 0]].concat());
-        assert_eq!(read(&two).await, (client("192.0.2.7:51000"), 0));
+        assert_eq!(
+            read(&two).await,
+            (client("192.0.2.7:51000", "198.51.100.1:22"), 0)
+        );
         let mut body = [0; 36];
         body[..4].copy_from_slice(&[0x20, 0x01, 0x0d, 0xb8]);
         body[15] = 7;
         body[33] = 9;
         assert_eq!(
             read(&v2(0x21, 0x21, &body)).await,
-            (client("[2001:db8::7]:9"), 0)
+            (client("[2001:db8::7]:9", "[::]:0"), 0)
         );
         let local = [v2(0x20, 0, &[]), b"x".to_vec()].concat();
         assert_eq!(read(&local).await, (Ok(Header::Local), 1));

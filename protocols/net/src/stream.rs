@@ -6,7 +6,7 @@
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -68,10 +68,13 @@ impl Ahead {
     }
 }
 
-/// The outside end: closes the socket. Cheap to clone by `Arc`.
+/// The outside end: closes the socket, and those of other streams that it took charge of. Cheap to
+/// clone by `Arc`.
 pub struct StreamTransport {
     shared: Arc<Shared>,
     leave: Mutex<Option<Leave>>,
+    /// Streams that end with this one.
+    charges: Mutex<Vec<Weak<StreamTransport>>>,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,7 @@ impl KillableStream {
         let transport = StreamTransport {
             shared: Arc::clone(&shared),
             leave: Mutex::new(None),
+            charges: Mutex::default(),
         };
         let stream = KillableStream {
             shared,
@@ -132,6 +136,23 @@ impl StreamTransport {
         *self.leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(leave));
     }
 
+    /// Takes charge of another stream of the same client: whoever aborts this one aborts that one
+    /// too, now or later.
+    pub fn take_charge(&self, other: &Arc<StreamTransport>) {
+        let mut charges = self.charges();
+        charges.retain(|charge| charge.strong_count() > 0);
+        charges.push(Arc::downgrade(other));
+        drop(charges);
+        // Looked at afterwards: an abort that came meanwhile has not seen the new charge.
+        if self.shared.closed.is_cancelled() {
+            other.abort();
+        }
+    }
+
+    fn charges(&self) -> MutexGuard<'_, Vec<Weak<StreamTransport>>> {
+        self.charges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Cancelled when the socket is closed, by whichever side.
     pub fn closed(&self) -> &CancellationToken {
         &self.shared.closed
@@ -158,6 +179,10 @@ impl Transport for StreamTransport {
         }
         self.shared.closed.cancel();
         reader.into_iter().chain(writer).for_each(Waker::wake);
+        let charges = std::mem::take(&mut *self.charges());
+        for charge in charges.iter().filter_map(Weak::upgrade) {
+            charge.abort();
+        }
     }
 
     fn take_leave(&self, reason: EndReason) {
@@ -191,6 +216,12 @@ fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 impl KillableStream {
+    /// Forgets what was read ahead and not asked for yet: where a client goes over to TLS, nothing
+    /// that came in clear may be taken for what it said under TLS.
+    pub fn forget_ahead(&mut self) {
+        self.ahead = Ahead::default();
+    }
+
     fn wait_promptly(prompt_waits: &mut u8, stream: &TcpStream) {
         if let Some(left) = prompt_waits.checked_sub(1) {
             *prompt_waits = left;
@@ -254,6 +285,18 @@ impl AsyncWrite for KillableStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_writer(cx, |stream, cx| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_writer(cx, |stream, cx| stream.poll_write_vectored(cx, parts))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -380,6 +423,31 @@ mod tests {
         client.write_u8(3).await.unwrap();
         reading.await.unwrap().unwrap();
         assert!(started.elapsed() < Duration::from_millis(35));
+    }
+
+    // rule C5: a second connection of a client ends with its first one, whichever came first.
+    #[tokio::test]
+    async fn a_charge_is_aborted_with_whoever_took_it() {
+        let (_control, _stream, first) = pair().await;
+        let (mut early, _one, before) = pair().await;
+        let (mut late, _two, after) = pair().await;
+        first.take_charge(&before);
+        first.abort();
+        first.take_charge(&after);
+        for client in [&mut early, &mut late] {
+            let error = client.read_u8().await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_can_be_forgotten() {
+        let (mut client, mut stream, _transport) = pair().await;
+        client.write_all(b"abc").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'a');
+        stream.forget_ahead();
+        client.write_all(b"d").await.unwrap();
+        assert_eq!(stream.read_u8().await.unwrap(), b'd');
     }
 
     #[tokio::test]

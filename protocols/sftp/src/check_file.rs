@@ -1,23 +1,19 @@
 //! Hashes of what a file holds (`check-file-handle` and `check-file-name`,
 //! draft-ietf-secsh-filexfer-extensions-00 section 3).
 //!
-//! Owns the algorithms and the blocks. Knows nothing of handles, nor of who may read: each step is
-//! a read of the gate's.
-//! INVARIANT: no thread of the runtime hashes; no more is hashed than the file held at the start;
-//! the hashes of one request fit one reply.
+//! Owns the names of the algorithms and the blocks. Knows nothing of handles, nor of who may read.
+//! INVARIANT: no more is hashed than the file held at the start; the hashes of one request fit one
+//! reply.
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA1_FOR_LEGACY_USE_ONLY, SHA256};
 use bytes::Bytes;
-use md5::{Digest, Md5};
-use portcullis_gate::FsError;
+use portcullis_common::{Algorithm, Hash, read_through};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::codec::MAX_TRANSFER;
 use crate::status::{Refusal, code};
-use crate::steps::{STEP, read_step};
 use crate::tree::TreeFile;
 
 /// The smallest block that the draft allows, in bytes.
@@ -36,71 +32,21 @@ pub(crate) struct Wanted {
     pub(crate) block: u32,
 }
 
-/// An algorithm that is served. MD5 and SHA-1 tell a damaged file, not a forged one; they are what
-/// clients of this extension have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Md5,
-    Sha1,
-    Sha256,
+/// The first of a client's list that is served.
+fn choose(list: &[u8]) -> Option<Algorithm> {
+    list.split(|byte| *byte == b',').find_map(|wanted| {
+        Algorithm::ALL
+            .into_iter()
+            .find(|algorithm| name(*algorithm).as_bytes() == wanted)
+    })
 }
 
-impl Algorithm {
-    /// The first of a client's list that is served.
-    fn choose(list: &[u8]) -> Option<Self> {
-        list.split(|byte| *byte == b',').find_map(|name| {
-            [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256]
-                .into_iter()
-                .find(|algorithm| algorithm.name().as_bytes() == name)
-        })
-    }
-
-    /// The draft's name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Algorithm::Md5 => "md5",
-            Algorithm::Sha1 => "sha1",
-            Algorithm::Sha256 => "sha256",
-        }
-    }
-
-    /// Bytes of a hash.
-    fn length(self) -> u64 {
-        match self {
-            Algorithm::Md5 => 16,
-            Algorithm::Sha1 => 20,
-            Algorithm::Sha256 => 32,
-        }
-    }
-
-    fn begin(self) -> Running {
-        match self {
-            Algorithm::Md5 => Running::Md5(Md5::new()),
-            Algorithm::Sha1 => Running::Sha(Context::new(&SHA1_FOR_LEGACY_USE_ONLY)),
-            Algorithm::Sha256 => Running::Sha(Context::new(&SHA256)),
-        }
-    }
-}
-
-/// A hash that is being computed.
-enum Running {
-    Md5(Md5),
-    Sha(Context),
-}
-
-impl Running {
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Running::Md5(state) => state.update(bytes),
-            Running::Sha(state) => state.update(bytes),
-        }
-    }
-
-    fn finish(self, out: &mut Vec<u8>) {
-        match self {
-            Running::Md5(state) => out.extend_from_slice(&state.finalize()),
-            Running::Sha(state) => out.extend_from_slice(state.finish().as_ref()),
-        }
+/// The draft's name.
+pub(crate) fn name(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Md5 => "md5",
+        Algorithm::Sha1 => "sha1",
+        Algorithm::Sha256 => "sha256",
     }
 }
 
@@ -118,7 +64,7 @@ struct Blocks {
     algorithm: Algorithm,
     /// Bytes of a block; `None` for one hash over all.
     size: Option<u64>,
-    running: Running,
+    running: Hash,
     /// Bytes in the block that is being hashed.
     filled: u64,
     out: Vec<u8>,
@@ -166,13 +112,6 @@ impl Blocks {
     }
 }
 
-/// How many threads may hash at once, for all channels of the service: half of them, so that there
-/// is always one for everything else.
-pub(crate) fn hashing_threads() -> Arc<Semaphore> {
-    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get() / 2);
-    Arc::new(Semaphore::new(threads.max(1)))
-}
-
 /// Reads and hashes.
 ///
 /// # Errors
@@ -183,7 +122,7 @@ pub(crate) async fn check<F: TreeFile>(
     threads: &Arc<Semaphore>,
     stop: &CancellationToken,
 ) -> Result<Hashes, Refusal> {
-    let algorithm = Algorithm::choose(&wanted.algorithms).ok_or(Refusal::Request(
+    let algorithm = choose(&wanted.algorithms).ok_or(Refusal::Request(
         code::OP_UNSUPPORTED,
         "none of these algorithms is supported; md5, sha1 and sha256 are",
     ))?;
@@ -209,32 +148,7 @@ pub(crate) async fn check<F: TreeFile>(
         return Err(Refusal::Request(code::FAILURE, message));
     }
     let blocks = Blocks::new(algorithm, wanted.block);
-    hash(file, wanted.start, end, blocks, threads, stop).await
-}
-
-async fn hash<F: TreeFile>(
-    file: &F,
-    mut at: u64,
-    end: u64,
-    mut blocks: Blocks,
-    threads: &Arc<Semaphore>,
-    stop: &CancellationToken,
-) -> Result<Hashes, Refusal> {
-    let mut buffer = vec![0; STEP];
-    loop {
-        // Where nothing is left this reads nothing, and still asks whether it might.
-        let read = read_step(file, at, end - at, &mut buffer, stop).await?;
-        if read == 0 {
-            return Ok(blocks.finish());
-        }
-        at += read as u64;
-        let turn = Arc::clone(threads).acquire_owned().await;
-        let turn = turn.map_err(|_| FsError::SessionEnded)?;
-        let step = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            blocks.feed(buffer.get(..read).unwrap_or_default());
-            (blocks, buffer)
-        });
-        (blocks, buffer) = step.await.map_err(|_| FsError::SessionEnded)?;
-    }
+    let (start, feed) = (wanted.start, Blocks::feed);
+    let blocks = read_through(file, start, end, blocks, feed, threads, stop).await?;
+    Ok(blocks.finish())
 }

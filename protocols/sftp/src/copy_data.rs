@@ -5,10 +5,10 @@
 //! INVARIANT: no more is copied than the source held at the start, and a copy that broke off leaves
 //! nothing that could be published.
 
+use portcullis_common::{STEP, read_step};
 use tokio_util::sync::CancellationToken;
 
 use crate::status::{Refusal, code};
-use crate::steps::{STEP, read_step};
 use crate::tree::TreeFile;
 
 /// What is copied, and where to.

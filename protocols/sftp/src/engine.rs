@@ -15,6 +15,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesOrdered;
+use portcullis_common::{Source as _, put_longname};
 use portcullis_gate::{Clock, Entry, EntryKind, FsError, Metadata};
 use portcullis_model::{ParentOfRoot, VirtualPath};
 use tokio::sync::Semaphore;
@@ -26,13 +27,12 @@ use crate::codec::{
 };
 use crate::extensions;
 use crate::handles::{Handles, Open, OpenFile, OpenFolder};
-use crate::longname::put_longname;
 use crate::ops::{self, Done, Lasting, Op, Step};
 use crate::program::{Last, Program};
 use crate::quirks;
 use crate::replies::{Chunk, Pool, Replies};
 use crate::status::{code, status_code};
-use crate::tree::{Tree, TreeFile};
+use crate::tree::Tree;
 use crate::waiting::Waiting;
 
 mod extended;

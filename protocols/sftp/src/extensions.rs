@@ -6,13 +6,13 @@
 use bytes::Bytes;
 use portcullis_gate::Space;
 
-use crate::check_file::{Hashes, Wanted};
+use crate::check_file::{Hashes, Wanted, name};
 use crate::codec::{
     Attrs, MAX_PACKET, MAX_TRANSFER, WireHandle, kind, packet, put_string, put_u32, put_u64,
     take_attrs, take_handle, take_string, take_u32, take_u64,
 };
 use crate::copy_data::Part;
-use crate::longname::{GROUP, OWNER};
+use portcullis_common::{GROUP, OWNER};
 
 /// Name and version, as the greeting lists them (OpenSSH `PROTOCOL`, section 4). The names without
 /// a domain are those of draft-ietf-secsh-filexfer-extensions-00; it gives them no version, so that
@@ -223,7 +223,7 @@ pub(crate) fn put_hashes(out: &mut Vec<u8>, id: u32, named: bool, hashes: &Hashe
         if named {
             put_string(out, b"check-file");
         }
-        put_string(out, hashes.algorithm.name().as_bytes());
+        put_string(out, name(hashes.algorithm).as_bytes());
         out.extend_from_slice(&hashes.bytes);
     });
 }

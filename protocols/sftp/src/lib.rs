@@ -24,7 +24,6 @@ mod handles;
 mod home;
 mod keys;
 mod login;
-mod longname;
 mod ops;
 mod outbox;
 mod program;
@@ -33,7 +32,6 @@ mod replies;
 mod scp;
 mod server;
 mod service;
-mod steps;
 mod tree;
 mod waiting;
 

@@ -3,13 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use portcullis_authn::Authenticator;
+use portcullis_common::hashing_threads;
 use portcullis_gate::{Clock, ConnectionInfo, Gate, SystemClock, Transport};
 use portcullis_model::Protocol;
 use portcullis_net::{Accepted, Service, ServiceFuture, StreamTransport};
 use russh::server::Config;
 use tokio_util::task::TaskTracker;
 
-use crate::check_file::hashing_threads;
 use crate::config::{GREETING, SftpConfig, ssh_config};
 use crate::connection::{Connection, Farewell};
 use crate::engine::EngineConfig;
@@ -75,6 +75,7 @@ impl SftpService {
             transport,
             peer,
             slot,
+            ..
         } = accepted;
         // Whoever drops this future ends the connection with it.
         let _closing = Closing(Arc::clone(&transport));

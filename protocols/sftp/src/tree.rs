@@ -5,6 +5,7 @@
 
 use std::future::Future;
 
+use portcullis_common::Source;
 use portcullis_gate::{
     AuthorizedFile, AuthorizedFs, AuthorizedListing, Entry, FsError, Metadata, NewAttributes,
     OpenOptions, Space,
@@ -37,9 +38,7 @@ pub(crate) trait Tree: Clone + Send + Sync + 'static {
 }
 
 /// [`AuthorizedFile`] as a trait.
-pub(crate) trait TreeFile: Send + Sync + 'static {
-    fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, FsError>>;
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> impl Answer<usize>;
+pub(crate) trait TreeFile: Source + 'static {
     fn write_at(&self, offset: u64, data: &[u8]) -> impl Answer<()>;
     fn spoil(&self, error: FsError);
     fn stat(&self) -> impl Answer<Metadata>;
@@ -103,14 +102,6 @@ impl Tree for AuthorizedFs {
 }
 
 impl TreeFile for AuthorizedFile {
-    fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, FsError>> {
-        AuthorizedFile::try_read_at(self, offset, buffer)
-    }
-
-    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> impl Answer<usize> {
-        AuthorizedFile::read_at(self, offset, buffer)
-    }
-
     fn write_at(&self, offset: u64, data: &[u8]) -> impl Answer<()> {
         AuthorizedFile::write_at(self, offset, data)
     }

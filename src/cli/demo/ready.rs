@@ -12,12 +12,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::Doors;
 use super::secrets::Secrets;
 use super::site::ACCOUNTS;
+use crate::config::ftp::TlsFiles;
 use crate::failure::{Context as _, Failure};
 
 /// The one JSON object.
-pub fn facts(data: &Path, address: SocketAddr, host_keys: &[String], secrets: &Secrets) -> Value {
+pub fn facts(data: &Path, doors: &Doors, host_keys: &[String], secrets: &Secrets) -> Value {
     let mut accounts = Map::new();
     for account in &ACCOUNTS {
         let Some(its) = secrets.accounts.get(account.name) else {
@@ -32,6 +34,16 @@ pub fn facts(data: &Path, address: SocketAddr, host_keys: &[String], secrets: &S
         }
         if let Some(file) = &its.ssh_key {
             about.insert("ssh_key_file".to_owned(), json!(data.join(file)));
+        }
+        if let Some(password) = &its.app_password {
+            about.insert("app_password".to_owned(), json!(password));
+        }
+        if let Some((certificate, key)) = &its.client_certificate {
+            about.insert(
+                "client_certificate".to_owned(),
+                json!(data.join(certificate)),
+            );
+            about.insert("client_key".to_owned(), json!(data.join(key)));
         }
         if its.disabled {
             about.insert("disabled".to_owned(), json!(true));
@@ -48,11 +60,21 @@ pub fn facts(data: &Path, address: SocketAddr, host_keys: &[String], secrets: &S
         "pid": std::process::id(),
         "root": data.join("files"),
         "sftp": {
-            "host": address.ip().to_string(),
-            "port": address.port(),
+            "host": doors.sftp.ip().to_string(),
+            "port": doors.sftp.port(),
             "host_key": host_keys.first(),
         },
+        "ftp": over_tls(data, doors.ftp),
+        "ftps": over_tls(data, doors.ftps),
         "accounts": accounts,
+    })
+}
+
+fn over_tls(data: &Path, address: SocketAddr) -> Value {
+    json!({
+        "host": address.ip().to_string(),
+        "port": address.port(),
+        "certificate": data.join(TlsFiles::default().certificate),
     })
 }
 
@@ -99,10 +121,11 @@ mod tests {
         let above = tempfile::tempdir().unwrap();
         let folder = DataFolder::open(above.path(), false).unwrap();
         let secrets = Secrets::fresh(&folder).unwrap();
-        let address = "127.0.0.1:2345".parse().unwrap();
+        let [sftp, ftp, ftps] =
+            [2345, 2346, 2347].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let facts = facts(
             folder.path(),
-            address,
+            &Doors { sftp, ftp, ftps },
             &["ssh-ed25519 AAAA".to_owned()],
             &secrets,
         );
@@ -114,6 +137,11 @@ mod tests {
         );
         let read: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         assert_eq!(read.pointer("/sftp/port"), Some(&json!(2345)));
+        assert_eq!(read.pointer("/ftp/port"), Some(&json!(2346)));
+        assert_eq!(read.pointer("/ftps/port"), Some(&json!(2347)));
+        assert!(read.pointer("/accounts/partner/app_password").is_some());
+        assert!(read.pointer("/accounts/partner/client_key").is_some());
+        assert!(read.pointer("/accounts/admin/app_password").is_none());
         assert_eq!(
             read.pointer("/sftp/host_key"),
             Some(&json!("ssh-ed25519 AAAA"))

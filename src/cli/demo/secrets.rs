@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_authn::SecretText;
+use portcullis_net::client_certificate_for as client_certificate;
 use portcullis_sftp::generate_key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,6 +38,12 @@ pub struct AccountSecrets {
     /// The public line of that key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// For jobs over FTP from this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_password: Option<String>,
+    /// The files of a client certificate and its key, in the data folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<(String, String)>,
     /// Whether the account is disabled at this start; not kept.
     #[serde(skip)]
     pub disabled: bool,
@@ -74,6 +81,20 @@ impl Secrets {
                 its.ssh_key = Some(file);
                 its.public_key = Some(made.public_line);
             }
+            if account.has_app_password {
+                let (text, _) = portcullis_authn::new_app_password();
+                its.app_password = Some(text.expose().to_owned());
+            }
+            if account.has_client_certificate {
+                let made = client_certificate(account.name).context("cannot make a certificate")?;
+                let files = (
+                    format!("{}.crt", account.name),
+                    format!("{}.key", account.name),
+                );
+                keys.push((files.0.clone(), made.certificate_pem));
+                keys.push((files.1.clone(), made.key_pem));
+                its.client_certificate = Some(files);
+            }
             secrets.accounts.insert(account.name.to_owned(), its);
         }
         secrets.write(folder)?;
@@ -105,6 +126,16 @@ impl Secrets {
         let keys = shown.get("keys").and_then(Value::as_array);
         if keys.is_none_or(Vec::is_empty) {
             its.ssh_key = None;
+        }
+        let holds = |what: &str| {
+            let held = shown.get(what).and_then(Value::as_array);
+            held.is_some_and(|held| !held.is_empty())
+        };
+        if !holds("app_passwords") {
+            its.app_password = None;
+        }
+        if !holds("client_certificates") {
+            its.client_certificate = None;
         }
     }
 

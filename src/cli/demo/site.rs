@@ -6,9 +6,14 @@
 )]
 
 use std::path::Path;
+use std::time::Duration;
 
+use portcullis_authn::app_password_hash;
 use portcullis_gate::admin::{Actor, AdminChange, Subject, UserLimits};
-use portcullis_model::{AccountName, GroupName, Protocol, ProtocolSet, SiteRole, VirtualPath};
+use portcullis_gate::{Clock as _, SystemClock};
+use portcullis_model::{
+    AccountName, AddressList, AddressRange, GroupName, Protocol, ProtocolSet, SiteRole, VirtualPath,
+};
 
 use super::MAX_SESSIONS;
 use super::secrets::Secrets;
@@ -30,6 +35,10 @@ pub struct Account {
     root_view: Option<&'static str>,
     /// Whether it logs in by password and code; else by key.
     pub password: bool,
+    /// Whether it has an app password for FTP from this host.
+    pub has_app_password: bool,
+    /// Whether it has a TLS client certificate for FTP.
+    pub has_client_certificate: bool,
     groups: &'static [&'static str],
     /// Folders as the account sees them, each with the one level that it was granted there.
     pub folders: &'static [(&'static str, &'static str)],
@@ -47,6 +56,8 @@ pub const ACCOUNTS: [Account; 4] = [
         provider: None,
         root_view: Some("/partners/acme"),
         password: true,
+        has_app_password: true,
+        has_client_certificate: true,
         groups: &["partners"],
         folders: &[
             ("/incoming", "write"),
@@ -69,6 +80,8 @@ pub const ACCOUNTS: [Account; 4] = [
         provider: None,
         root_view: None,
         password: false,
+        has_app_password: false,
+        has_client_certificate: false,
         groups: &["staff", "design", "legal"],
         folders: &[
             ("/projects/apollo", "full"),
@@ -96,6 +109,8 @@ pub const ACCOUNTS: [Account; 4] = [
         provider: Some(PROVIDER),
         root_view: None,
         password: false,
+        has_app_password: true,
+        has_client_certificate: false,
         groups: &["staff"],
         folders: &[
             ("/handover", "read_write"),
@@ -114,13 +129,15 @@ pub const ACCOUNTS: [Account; 4] = [
         provider: None,
         root_view: None,
         password: true,
+        has_app_password: false,
+        has_client_certificate: false,
         groups: &["board"],
         folders: &[("/", "admin")],
         shows: &["everything, the fenced and the blocked folder too"],
     },
 ];
 
-/// Groups, and whether membership alone opens SFTP.
+/// Groups, and whether membership alone opens SFTP and FTP.
 const GROUPS: [(&str, bool); 5] = [
     ("partners", true),
     ("staff", false),
@@ -195,6 +212,9 @@ const FILES: [(&str, &str); 19] = [
     ("handover/todo.txt", "Give the keys back.\n"),
 ];
 
+/// How long the app passwords of the demo live (rule F5).
+const APP_PASSWORD_LIFE: Duration = Duration::from_secs(90 * 86_400);
+
 /// The size of the leaver's `big.bin`, in bytes; sparse.
 const BIG: u64 = 4 << 30;
 
@@ -222,7 +242,11 @@ pub async fn populate(
         idp_freshness_seconds: None,
     }];
     for (name, opens) in GROUPS {
-        let protocols = if opens { sftp() } else { ProtocolSet::NONE };
+        let protocols = if opens {
+            protocols()
+        } else {
+            ProtocolSet::NONE
+        };
         changes.push(AdminChange::GroupAdd {
             name: group(name)?,
             protocols,
@@ -266,7 +290,7 @@ async fn of_account(
         protocols: if opened_by_group {
             ProtocolSet::NONE
         } else {
-            sftp()
+            protocols()
         },
         role: if account.administrator {
             SiteRole::Administrator
@@ -315,13 +339,33 @@ async fn of_account(
         });
     }
     if let Some(line) = its.public_key.clone() {
-        changes.push(AdminChange::KeyAdd { name, line });
+        changes.push(AdminChange::KeyAdd {
+            name: name.clone(),
+            line,
+        });
+    }
+    if let Some(hash) = its.app_password.as_deref().and_then(app_password_hash) {
+        let here: AddressRange = "127.0.0.1".parse().context("the demo's own address")?;
+        changes.push(AdminChange::AppPasswordAdd {
+            name: name.clone(),
+            hash,
+            label: "unattended job".to_owned(),
+            protocols: ProtocolSet::NONE.with(Protocol::Ftp),
+            folder: None,
+            addresses: Some(AddressList::new(vec![here]).context("the demo's own address")?),
+            expires: SystemClock.now() + APP_PASSWORD_LIFE,
+        });
+    }
+    if let Some((certificate, _)) = &its.client_certificate {
+        let pem = folder.read(certificate)?.unwrap_or_default();
+        let pem = String::from_utf8(pem).context(certificate)?;
+        changes.push(AdminChange::ClientCertificateAdd { name, pem });
     }
     Ok(changes)
 }
 
-fn sftp() -> ProtocolSet {
-    ProtocolSet::NONE.with(Protocol::Sftp)
+fn protocols() -> ProtocolSet {
+    ProtocolSet::NONE.with(Protocol::Sftp).with(Protocol::Ftp)
 }
 
 fn user(name: &str) -> Result<AccountName, Failure> {

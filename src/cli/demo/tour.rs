@@ -2,21 +2,21 @@
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use portcullis_gate::{Clock as _, SystemClock};
 
 use super::super::present::shell_word;
-use super::STEP;
 use super::secrets::{AccountSecrets, Secrets};
 use super::site::ACCOUNTS;
+use super::{Doors, STEP};
+use crate::config::ftp::TlsFiles;
 
 /// Everything that the text needs.
 pub struct Tour<'a> {
     pub data: &'a Path,
-    pub address: SocketAddr,
+    pub doors: &'a Doors,
     pub secrets: &'a Secrets,
     /// Accounts of the demo that are no more.
     pub gone: &'a [&'static str],
@@ -27,16 +27,21 @@ impl Tour<'_> {
     pub fn known_hosts(&self, host_keys: &[String]) -> String {
         host_keys
             .iter()
-            .map(|line| format!("[{}]:{} {line}\n", self.address.ip(), self.address.port()))
+            .map(|line| {
+                let at = self.doors.sftp;
+                format!("[{}]:{} {line}\n", at.ip(), at.port())
+            })
             .collect()
     }
 
     /// The text.
     pub fn text(&self, now: SystemTime) -> String {
         let mut text = format!(
-            "\nPortcullis runs a demo: SFTP on {}, this host only. Ctrl-C ends it.\nThe site's \
-             files are in {}\n",
-            self.address,
+            "\nPortcullis runs a demo, this host only. Ctrl-C ends it.\n  SFTP {}   FTP with AUTH TLS \
+             {}   FTPS with TLS at once {}\nThe site's files are in {}\n",
+            self.doors.sftp,
+            self.doors.ftp,
+            self.doors.ftps,
             self.data.join("files").display()
         );
         for account in &ACCOUNTS {
@@ -58,6 +63,7 @@ impl Tour<'_> {
                     seconds_left(now)
                 );
             }
+            self.put_jobs(&mut text, account.name, its);
             for line in account.shows {
                 let _ = writeln!(text, "  - {line}");
             }
@@ -97,6 +103,38 @@ impl Tour<'_> {
         text
     }
 
+    /// What runs without anybody at the keyboard (rule F8).
+    fn put_jobs(&self, text: &mut String, name: &str, its: &AccountSecrets) {
+        let ca = quoted(&self.data.join(TlsFiles::default().certificate));
+        let (ftp, ftps) = (self.doors.ftp, self.doors.ftps);
+        if let Some(password) = &its.app_password {
+            let job = format!("curl --ssl-reqd --cacert {ca} --user {name}:{password}");
+            if name == "leaver" {
+                let _ = writeln!(
+                    text,
+                    "  {job} --limit-rate 50M -o /dev/null ftp://{ftp}/handover/big.bin"
+                );
+                return;
+            }
+            let _ = writeln!(
+                text,
+                "  unattended jobs of this account need no code: an app password that is good here \
+                 only, or a certificate\n    {job} --list-only ftp://{ftp}/\n    {job} --interface \
+                 127.0.0.2 --list-only ftp://{ftp}/    (refused: from elsewhere)"
+            );
+        }
+        if let (Some((certificate, key)), Some(password)) = (&its.client_certificate, &its.password)
+        {
+            let _ = writeln!(
+                text,
+                "    curl --cacert {ca} --cert {} --key {} --user {name}:{password} --list-only \
+                 ftps://{ftps}/",
+                quoted(&self.data.join(certificate)),
+                quoted(&self.data.join(key))
+            );
+        }
+    }
+
     fn command(&self, name: &str, its: &AccountSecrets) -> String {
         let key = its.ssh_key.as_ref().map_or_else(String::new, |file| {
             format!(
@@ -107,9 +145,9 @@ impl Tour<'_> {
         let hosts = self.data.join("known_hosts");
         format!(
             "sftp -P {}{key} -o UserKnownHostsFile={} -o StrictHostKeyChecking=yes {name}@{}",
-            self.address.port(),
+            self.doors.sftp.port(),
             quoted(&hosts),
-            self.address.ip()
+            self.doors.sftp.ip()
         )
     }
 

@@ -5,19 +5,12 @@
 //! INVARIANT: a command that parses means what a POSIX shell would take it for, `*`, `?`, `[` and a
 //! leading `~` left to `pattern`.
 
+use portcullis_common::Sign;
+
 /// Commands longer than this are refused; it is four times the longest path.
 const MAX_COMMAND: usize = 16 * 1024;
 /// Paths in one command.
 const MAX_PATHS: usize = 256;
-
-/// One character of a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sign {
-    /// The character.
-    pub(crate) char: char,
-    /// Neither quoted nor escaped, so that it may stand for others.
-    pub(crate) active: bool,
-}
 
 /// A word of the command, its quotes removed.
 pub(crate) type Word = Vec<Sign>;

@@ -1,14 +1,14 @@
 //! Names that a path of the command stands for, as a shell would expand it.
 //!
-//! Owns the matching of `*`, `?` and `[..]` (POSIX.1-2017, shell command language, 2.13) and its
-//! bounds. Knows nothing of who may see what: it matches what the gate lists and nothing else.
-//! INVARIANT: a name that begins with a dot is matched only by a pattern that does, and a pattern
-//! that matches nothing stands for itself.
+//! Owns the search and its bounds. Knows nothing of who may see what: it matches what the gate lists
+//! and nothing else.
+//! INVARIANT: a pattern that matches nothing stands for itself.
 
+use portcullis_common::{Pattern, Sign};
 use portcullis_gate::{EntryKind, FsError};
 use portcullis_model::{FileName, ParentOfRoot, VirtualPath};
 
-use super::command::{Sign, Word};
+use super::command::Word;
 use crate::home;
 use crate::quirks;
 use crate::tree::{Tree, TreeListing};
@@ -19,8 +19,6 @@ const MAX_MATCHES: usize = 10_000;
 const MAX_BYTES: usize = 1024 * 1024;
 /// Names that are looked at for one word.
 const MAX_LOOKED_AT: usize = 100_000;
-/// `*` in one component; more cost more than anybody needs.
-const MAX_STARS: usize = 16;
 /// Names that are asked for at once.
 const BATCH: usize = 256;
 
@@ -51,7 +49,7 @@ pub(super) fn text(word: &[Sign]) -> String {
 /// # Errors
 /// See [`PatternError`]; a path that is none is one of the gate's errors.
 pub(super) async fn expand<T: Tree>(tree: &T, word: &Word) -> Result<Vec<Place>, PatternError> {
-    if word.iter().any(is_special) {
+    if word.iter().any(Sign::is_special) {
         let mut matches = Search::new(tree).run(word).await?;
         if !matches.is_empty() {
             matches.sort_unstable();
@@ -63,10 +61,6 @@ pub(super) async fn expand<T: Tree>(tree: &T, word: &Word) -> Result<Vec<Place>,
         }
     }
     Ok(vec![literal(tree, word)?])
-}
-
-fn is_special(sign: &Sign) -> bool {
-    sign.active && matches!(sign.char, '*' | '?' | '[')
 }
 
 /// The place that a word names without any pattern.
@@ -119,13 +113,13 @@ impl<'a, T: Tree> Search<'a, T> {
         let parts: Vec<&[Sign]> = word.split(|sign| sign.char == '/').collect();
         let first = parts
             .iter()
-            .position(|part| part.iter().any(is_special))
+            .position(|part| part.iter().any(Sign::is_special))
             .unwrap_or(parts.len());
         let before: usize = parts.iter().take(first).map(|part| part.len() + 1).sum();
         let beginning = word.get(..before.min(word.len())).unwrap_or_default();
         let mut places = vec![start(self.tree, beginning, &text(beginning))?];
         for part in parts.iter().skip(first) {
-            places = if part.iter().any(is_special) {
+            places = if part.iter().any(Sign::is_special) {
                 self.matching(&places, part).await?
             } else {
                 self.below(&places, part).await?
@@ -200,122 +194,6 @@ impl<'a, T: Tree> Search<'a, T> {
     }
 }
 
-/// What one character of a name must be.
-#[derive(Debug)]
-enum Piece {
-    Char(char),
-    One,
-    Any,
-    Class {
-        negated: bool,
-        ranges: Vec<(char, char)>,
-    },
-}
-
-impl Piece {
-    fn takes(&self, char: char) -> bool {
-        match self {
-            Piece::Char(wanted) => *wanted == char,
-            Piece::One | Piece::Any => true,
-            Piece::Class { negated, ranges } => {
-                let within = ranges
-                    .iter()
-                    .any(|(from, to)| (*from..=*to).contains(&char));
-                within != *negated
-            }
-        }
-    }
-}
-
-/// One component with a pattern in it.
-#[derive(Debug)]
-struct Pattern(Vec<Piece>);
-
-impl Pattern {
-    /// `None` where it can match no name of the site, or is too costly.
-    fn new(part: &[Sign]) -> Option<Self> {
-        let mut pieces = Vec::new();
-        let mut rest = part;
-        while let Some((sign, after)) = rest.split_first() {
-            rest = after;
-            match sign.char {
-                '*' if sign.active => {
-                    if !matches!(pieces.last(), Some(Piece::Any)) {
-                        pieces.push(Piece::Any);
-                    }
-                }
-                '?' if sign.active => pieces.push(Piece::One),
-                '[' if sign.active => match class(after) {
-                    Some((class, after)) => {
-                        pieces.push(class);
-                        rest = after;
-                    }
-                    None => pieces.push(Piece::Char('[')),
-                },
-                char => pieces.push(Piece::Char(char)),
-            }
-        }
-        let stars = pieces
-            .iter()
-            .filter(|piece| matches!(piece, Piece::Any))
-            .count();
-        let fits = stars <= MAX_STARS && pieces.len() - stars <= FileName::MAX_BYTES;
-        fits.then_some(Pattern(pieces))
-    }
-
-    fn matches(&self, name: &str) -> bool {
-        let hidden = name.starts_with('.');
-        if hidden && !matches!(self.0.first(), Some(Piece::Char('.'))) {
-            return false;
-        }
-        let mut pieces = self.0.as_slice();
-        let mut chars = name.chars();
-        // Where to go on after the last `*`, should it have to take one more.
-        let mut again: Option<(&[Piece], std::str::Chars<'_>)> = None;
-        loop {
-            if let Some((Piece::Any, after)) = pieces.split_first() {
-                pieces = after;
-                again = Some((after, chars.clone()));
-                continue;
-            }
-            let Some(char) = chars.next() else {
-                return pieces.is_empty();
-            };
-            match pieces.split_first() {
-                Some((piece, after)) if piece.takes(char) => pieces = after,
-                _ => {
-                    let Some((after, mut from)) = again.take() else {
-                        return false;
-                    };
-                    from.next();
-                    pieces = after;
-                    chars = from.clone();
-                    again = Some((after, from));
-                }
-            }
-        }
-    }
-}
-
-/// What stands between `[` and `]`; `None` where no `]` follows.
-fn class(rest: &[Sign]) -> Option<(Piece, &[Sign])> {
-    let chars = |at: usize| rest.get(at).map(|sign| sign.char);
-    let negated = matches!(chars(0), Some('!' | '^'));
-    let mut at = usize::from(negated);
-    let first = at;
-    let mut ranges = Vec::new();
-    loop {
-        let from = chars(at)?;
-        if from == ']' && at > first {
-            let after = rest.get(at + 1..).unwrap_or_default();
-            return Some((Piece::Class { negated, ranges }, after));
-        }
-        let to = chars(at + 2).filter(|to| chars(at + 1) == Some('-') && *to != ']');
-        at += if to.is_some() { 3 } else { 1 };
-        ranges.push((from, to.unwrap_or(from)));
-    }
-}
-
 /// Every component compiles and matches or not.
 pub(super) fn fuzz(word: &Word) {
     for part in word.split(|sign| sign.char == '/') {
@@ -324,78 +202,5 @@ pub(super) fn fuzz(word: &Word) {
             let _ = pattern.matches(&itself);
             let _ = pattern.matches("a-z.txt");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        clippy::panic,
-        reason = "tests"
-    )]
-
-    use super::*;
-
-    fn matches(pattern: &str, name: &str) -> bool {
-        let signs: Vec<Sign> = pattern
-            .chars()
-            .map(|char| Sign { char, active: true })
-            .collect();
-        Pattern::new(&signs).unwrap().matches(name)
-    }
-
-    #[test]
-    fn patterns_match_as_in_a_shell() {
-        for (pattern, name) in [
-            ("*", "a"),
-            ("*", "añ b"),
-            ("*.txt", "a.txt"),
-            ("a*", "a"),
-            ("a*b*c", "axxbyyc"),
-            ("a*b*c", "abcbc"),
-            ("?", "ñ"),
-            ("[a-c]x", "bx"),
-            ("[!a]", "b"),
-            ("[^a]", "b"),
-            ("[]]", "]"),
-            ("[a-]", "-"),
-            ("a[", "a["),
-            (".*", ".x"),
-            ("**a", "ba"),
-            ("[!]a]x", "bx"),
-        ] {
-            assert!(matches(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [
-            ("*", ".x"),
-            ("?x", ".x"),
-            ("[.]x", ".x"),
-            ("a", "b"),
-            ("a?", "a"),
-            ("*.txt", "a.txt.b"),
-            ("[a-c]", "d"),
-            ("[!a-c]", "b"),
-            ("a*b", "ac"),
-            ("", "a"),
-            ("A*", "ab"),
-        ] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn a_costly_pattern_matches_nothing() {
-        let signs = |text: &str| -> Vec<Sign> {
-            text.chars()
-                .map(|char| Sign { char, active: true })
-                .collect()
-        };
-        assert!(Pattern::new(&signs(&"a*".repeat(17))).is_none());
-        assert!(Pattern::new(&signs(&"?".repeat(256))).is_none());
-        let started = std::time::Instant::now();
-        assert!(!matches(&format!("{}b", "*a".repeat(16)), &"a".repeat(255)));
-        assert!(started.elapsed() < std::time::Duration::from_secs(1));
     }
 }

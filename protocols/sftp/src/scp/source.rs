@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
+use portcullis_common::Source as _;
 use portcullis_gate::{Entry, EntryKind, FsError, Metadata, OpenOptions};
 use portcullis_model::VirtualPath;
 

@@ -17,8 +17,8 @@ use crate::codec::{WireHandle, kind, pflags, put_string, put_u32, put_u64};
 use crate::copy_data::{self, Part};
 use crate::extensions::{Extension, MAX_IDS, parse};
 use crate::status::code;
-use crate::steps::STEP;
 use crate::tree::Tree;
+use portcullis_common::STEP;
 
 const WINDOW: usize = 2 * 1024 * 1024;
 const NEW: u32 = pflags::WRITE | pflags::CREAT | pflags::TRUNC;

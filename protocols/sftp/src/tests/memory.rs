@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use portcullis_common::Source;
 use portcullis_gate::{
     Entry, EntryKind, FileIdentity, FsError, Metadata, NewAttributes, OpenOptions, Space,
 };
@@ -136,7 +137,7 @@ impl MemoryFile {
     }
 }
 
-impl TreeFile for MemoryFile {
+impl Source for MemoryFile {
     fn try_read_at(&self, offset: u64, buffer: &mut [u8]) -> Option<Result<usize, FsError>> {
         (!self.tree.state.cold.load(Ordering::Relaxed)).then(|| self.read(offset, buffer))
     }
@@ -145,7 +146,9 @@ impl TreeFile for MemoryFile {
         self.tree.state.disk.acquire().await.unwrap().forget();
         self.read(offset, buffer)
     }
+}
 
+impl TreeFile for MemoryFile {
     async fn write_at(&self, offset: u64, data: &[u8]) -> Result<(), FsError> {
         let mut nodes = self.tree.state.nodes.lock().unwrap();
         let bytes = nodes.get_mut(&self.path).unwrap().as_mut().unwrap();

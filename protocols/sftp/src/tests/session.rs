@@ -14,13 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::client::{Reply, init, replies};
 use super::memory::Memory;
-use crate::check_file::hashing_threads;
 use crate::engine::{Broken, Engine, EngineConfig};
 use crate::program::{Last, Program};
 use crate::replies::Pool;
 use crate::scp::{Command, Scp};
 use crate::server::{Channel, Sink, Verdict, Wire};
 use crate::waiting::Waiting;
+use portcullis_common::hashing_threads;
 
 pub(super) const MAX_HANDLES: usize = 1024;
 

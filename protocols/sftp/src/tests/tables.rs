@@ -6,9 +6,9 @@ use portcullis_gate::{EntryKind, FileIdentity, FsError, Metadata, NewAttributes,
 use portcullis_model::PathError;
 
 use crate::codec::{Attrs, pflags};
-use crate::longname::put_longname;
 use crate::quirks::{open_options, starting_folder, wanted_attributes};
 use crate::status::{code, status_code};
+use portcullis_common::put_longname;
 
 #[test]
 fn every_error_has_its_code() {

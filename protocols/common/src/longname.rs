@@ -13,16 +13,16 @@ use portcullis_gate::{EntryKind, Metadata};
 const RECENT: Duration = Duration::from_secs(182 * 86_400);
 
 /// Who every file belongs to, as far as clients are told.
-pub(crate) const OWNER: &str = "owner";
+pub const OWNER: &str = "owner";
 /// The group of every file, as far as clients are told.
-pub(crate) const GROUP: &str = "group";
+pub const GROUP: &str = "group";
 
 const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
 /// Appends the line for one entry. Times are UTC.
-pub(crate) fn put_longname(out: &mut Vec<u8>, name: &str, metadata: &Metadata, now: SystemTime) {
+pub fn put_longname(out: &mut Vec<u8>, name: &str, metadata: &Metadata, now: SystemTime) {
     let folder = metadata.kind == EntryKind::Folder;
     out.push(if folder { b'd' } else { b'-' });
     for shift in [6, 3, 0] {

@@ -1,0 +1,273 @@
+//! What goes over a data connection: a file either way, or names.
+//!
+//! Owns the loops that copy. Knows nothing of commands or replies.
+//! INVARIANT (rule U2): an upload is closed, and so published, only after the client has ended its
+//! data connection in good order and everything that it announced has come; every chunk is read or
+//! written by the gate, which looks whether the session still lives.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use portcullis_gate::{AuthorizedFile, FsError, NewAttributes};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::ascii::{FromWire, ToWire};
+use crate::control::Wire;
+use crate::data::{Agreed, Data, DataError};
+
+/// What is read from a file, or from the wire, at once.
+const CHUNK: usize = 256 * 1024;
+/// The first chunk of an upload: most files are small.
+const FIRST_CHUNK: usize = 16 * 1024;
+
+/// Bytes that went over so far, for STAT and the idle timer.
+pub(crate) type Progress = Arc<AtomicU64>;
+
+/// Why a transfer did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransferError {
+    #[error(transparent)]
+    Gate(#[from] FsError),
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error("the data connection broke off")]
+    Broken(#[source] io::Error),
+    #[error("the data connection ended without a close_notify of TLS; nothing was published")]
+    Unclean,
+    #[error("{came} bytes came of the {announced} that ALLO announced; nothing was published")]
+    NotWhole { announced: u64, came: u64 },
+}
+
+/// An upload's own terms.
+pub(crate) struct Upload {
+    /// Where the first byte goes.
+    pub(crate) at: u64,
+    /// What ALLO announced.
+    pub(crate) announced: Option<u64>,
+    /// Whether what lies behind the last byte is cut off: REST says that the file goes on from
+    /// there, so that nothing of an older and longer one is left.
+    pub(crate) cuts: bool,
+    pub(crate) ascii: bool,
+    /// Whether an end without close_notify is one.
+    pub(crate) unclean_end: bool,
+}
+
+/// Sends a file from `at` on; answers the bytes on the wire.
+///
+/// # Errors
+/// See [`TransferError`].
+pub(crate) async fn download(
+    file: AuthorizedFile,
+    at: u64,
+    ascii: bool,
+    agreed: Agreed,
+    progress: Progress,
+) -> Result<u64, TransferError> {
+    let mut data = agreed.open().await?;
+    let sent = send_file(&file, at, ascii, &mut data, &progress).await;
+    if sent.is_err() {
+        data.abort();
+    }
+    sent?;
+    file.close().await?;
+    Ok(progress.load(Ordering::Relaxed))
+}
+
+async fn send_file(
+    file: &AuthorizedFile,
+    mut at: u64,
+    ascii: bool,
+    data: &mut Data,
+    progress: &Progress,
+) -> Result<(), TransferError> {
+    let left = file.stat().await?.size.saturating_sub(at);
+    // One byte more, so that the end of a small file is seen by the first read.
+    let room = usize::try_from(left).map_or(CHUNK, |left| left.saturating_add(1).min(CHUNK));
+    let mut buffer = vec![0; room];
+    let mut lines = ascii.then(|| (ToWire::default(), Vec::with_capacity(room)));
+    loop {
+        let read = match file.try_read_at(at, &mut buffer) {
+            Some(read) => read?,
+            None => file.read_at(at, &mut buffer).await?,
+        };
+        at += read as u64;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        let bytes = match &mut lines {
+            None => bytes,
+            Some((state, converted)) => {
+                converted.clear();
+                state.convert(bytes, converted);
+                converted
+            }
+        };
+        send(&mut data.wire, bytes, progress).await?;
+        if read < room {
+            return finish(&mut data.wire).await;
+        }
+    }
+}
+
+async fn send(wire: &mut Wire, bytes: &[u8], progress: &Progress) -> Result<(), TransferError> {
+    wire.write_all(bytes).await.map_err(TransferError::Broken)?;
+    progress.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Flushes and says that this was all.
+async fn finish(wire: &mut Wire) -> Result<(), TransferError> {
+    wire.flush().await.map_err(TransferError::Broken)?;
+    wire.finish().await.map_err(TransferError::Broken)
+}
+
+/// Sends what `lines` makes, which it does until it makes nothing.
+///
+/// # Errors
+/// See [`TransferError`].
+pub(crate) async fn send_lines<L: Lines>(
+    mut lines: L,
+    agreed: Agreed,
+    progress: Progress,
+) -> Result<u64, TransferError> {
+    let mut data = agreed.open().await?;
+    let sending = async {
+        let mut text = Vec::new();
+        while lines.next(&mut text).await? {
+            if text.len() >= CHUNK / 4 {
+                send(&mut data.wire, &text, &progress).await?;
+                text.clear();
+            }
+        }
+        send(&mut data.wire, &text, &progress).await?;
+        finish(&mut data.wire).await
+    };
+    let sent = sending.await;
+    if sent.is_err() {
+        data.abort();
+    }
+    sent?;
+    Ok(progress.load(Ordering::Relaxed))
+}
+
+/// Text that is made bit by bit.
+pub(crate) trait Lines {
+    /// Appends more; false where there is no more.
+    fn next(
+        &mut self,
+        out: &mut Vec<u8>,
+    ) -> impl std::future::Future<Output = Result<bool, FsError>> + Send;
+}
+
+/// Takes a file and publishes it; answers the bytes that came.
+///
+/// # Errors
+/// See [`TransferError`]; nothing was published then, and the partial is kept for its account.
+pub(crate) async fn upload(
+    file: AuthorizedFile,
+    terms: Upload,
+    agreed: Agreed,
+    progress: Progress,
+) -> Result<u64, TransferError> {
+    let mut data = agreed.open().await?;
+    let taken = take_file(&file, &terms, &mut data.wire, &progress).await;
+    if taken.is_err() {
+        data.abort();
+    }
+    taken?;
+    let came = progress.load(Ordering::Relaxed);
+    let whole = |announced: u64| announced == came || announced == terms.at.saturating_add(came);
+    if let Some(announced) = terms.announced.filter(|announced| !whole(*announced)) {
+        return Err(TransferError::NotWhole { announced, came });
+    }
+    file.close().await?;
+    Ok(came)
+}
+
+async fn take_file(
+    file: &AuthorizedFile,
+    terms: &Upload,
+    wire: &mut Wire,
+    progress: &Progress,
+) -> Result<(), TransferError> {
+    let mut at = terms.at;
+    let mut buffer = vec![0; FIRST_CHUNK];
+    let mut lines = terms.ascii.then(|| (FromWire::default(), Vec::new()));
+    loop {
+        let (filled, ended) = fill(wire, &mut buffer, terms.unclean_end).await?;
+        progress.fetch_add(filled as u64, Ordering::Relaxed);
+        let bytes = buffer.get(..filled).unwrap_or_default();
+        let bytes = match &mut lines {
+            None => bytes,
+            Some((state, converted)) => {
+                converted.clear();
+                state.convert(bytes, converted);
+                if ended {
+                    state.finish(converted);
+                }
+                converted
+            }
+        };
+        if !bytes.is_empty() {
+            file.write_at(at, bytes).await?;
+            at += bytes.len() as u64;
+        }
+        if ended {
+            cut(file, at, terms.cuts).await?;
+            // The client may wait for it, and may be gone already.
+            let _ = wire.finish().await;
+            return Ok(());
+        }
+        if filled == buffer.len() && filled < CHUNK {
+            buffer = vec![0; CHUNK];
+        }
+    }
+}
+
+/// Cuts off what lies behind the end.
+async fn cut(file: &AuthorizedFile, end: u64, cuts: bool) -> Result<(), FsError> {
+    if !cuts || file.stat().await?.size <= end {
+        return Ok(());
+    }
+    let size = NewAttributes {
+        size: Some(end),
+        ..NewAttributes::default()
+    };
+    file.set_attributes(size).await
+}
+
+/// Reads what there is, at least one byte; and whether that was the end.
+async fn fill(
+    wire: &mut Wire,
+    buffer: &mut [u8],
+    unclean_end: bool,
+) -> Result<(usize, bool), TransferError> {
+    let mut filled = 0;
+    loop {
+        let room = buffer.get_mut(filled..).unwrap_or_default();
+        if room.is_empty() {
+            return Ok((filled, false));
+        }
+        // After the first bytes only what is there already is taken: what lasts is given to the
+        // disk meanwhile.
+        let read = if filled == 0 {
+            wire.read(room).await
+        } else {
+            match futures_util::FutureExt::now_or_never(wire.read(room)) {
+                Some(read) => read,
+                None => return Ok((filled, false)),
+            }
+        };
+        match read {
+            Ok(0) => return Ok((filled, true)),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return if unclean_end {
+                    Ok((filled, true))
+                } else {
+                    Err(TransferError::Unclean)
+                };
+            }
+            Err(error) => return Err(TransferError::Broken(error)),
+        }
+    }
+}

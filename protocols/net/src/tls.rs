@@ -1,0 +1,242 @@
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446) by rustls, for every protocol that runs over it.
+//!
+//! Owns the certificate, what a client may show of itself, and by which first connection a further
+//! one is known. Knows nothing of what is said over a stream, nor whose a certificate is.
+//! INVARIANT: a client certificate is told only after the handshake has proven that the client holds
+//! its key.
+
+use std::io;
+use std::sync::Arc;
+
+use portcullis_authn::ClientCertificate;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use sha2::{Digest as _, Sha256};
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::stream::KillableStream;
+
+/// Sessions of TLS 1.2 that are kept for clients without tickets (RFC 5077).
+const KEPT_SESSIONS: usize = 1024;
+/// The longest chain that a client may show.
+const MAX_CHAIN: usize = 16;
+
+/// A stream under TLS.
+pub type TlsStream = tokio_rustls::server::TlsStream<KillableStream>;
+
+/// A name for a client's first connection, by which its further ones are known. It travels in the
+/// tickets that the first one hands out, sealed.
+pub type FirstConnection = [u8; 16];
+
+/// What is wrong with a certificate or its key.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// Not one certificate in PEM.
+    #[error("it holds no certificate in PEM (`-----BEGIN CERTIFICATE-----`)")]
+    NoCertificate,
+    /// No private key in PEM.
+    #[error("it holds no private key in PEM (PKCS #8, PKCS #1 or SEC 1, without a passphrase)")]
+    NoKey,
+    /// The two do not go together, or the key is of a kind that is not served.
+    #[error("certificate and key cannot be used: {0}")]
+    Unusable(rustls::Error),
+}
+
+/// How TLS is spoken. Cheap to clone.
+#[derive(Clone)]
+pub struct Tls(TlsAcceptor);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+/// By which connection a client's further one was resumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resumed {
+    /// By none: its handshake was whole.
+    No,
+    /// By the one that was named.
+    From(FirstConnection),
+}
+
+impl Tls {
+    /// Serves with a certificate chain and its key, both in PEM. Clients are asked for a
+    /// certificate, and need none.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn new(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<_, _>>()
+            .map_err(|_| TlsError::NoCertificate)?;
+        if chain.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::NoKey)?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = Arc::new(AnyClient(Arc::clone(&provider)));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Unusable)?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key)
+            .map_err(TlsError::Unusable)?;
+        match aws_lc_rs::Ticketer::new() {
+            Ok(ticketer) => {
+                config.ticketer = ticketer;
+                config.session_storage = ServerSessionMemoryCache::new(KEPT_SESSIONS);
+            }
+            // Without randomness nothing is resumed; what demands it refuses then.
+            Err(_) => config.session_storage = Arc::new(NoServerSessionStorage {}),
+        }
+        Ok(Tls(TlsAcceptor::from(Arc::new(config))))
+    }
+
+    /// The handshake. Tickets that it hands out name `first`.
+    ///
+    /// # Errors
+    /// The client does not speak TLS as it is served here, or has gone.
+    pub async fn accept(
+        &self,
+        stream: KillableStream,
+        first: &FirstConnection,
+    ) -> io::Result<TlsStream> {
+        let accepting = self
+            .0
+            .accept_with(stream, |connection| connection.set_resumption_data(first));
+        accepting.await
+    }
+}
+
+/// A certificate that nobody else has signed, and its key, in PEM.
+pub struct SelfMade {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The private key.
+    pub key_pem: String,
+}
+
+/// Makes a certificate by which a client shows who it is, under this name.
+///
+/// # Errors
+/// The name can stand in no certificate, or the host gives no randomness.
+pub fn client_certificate_for(name: &str) -> Result<SelfMade, rcgen::Error> {
+    let mut wanted = rcgen::CertificateParams::new(Vec::new())?;
+    wanted.distinguished_name = rcgen::DistinguishedName::new();
+    wanted
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
+    wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    signed_by_itself(&wanted)
+}
+
+fn signed_by_itself(wanted: &rcgen::CertificateParams) -> Result<SelfMade, rcgen::Error> {
+    let key = rcgen::KeyPair::generate()?;
+    let made = wanted.self_signed(&key)?;
+    Ok(SelfMade {
+        certificate_pem: made.pem(),
+        key_pem: key.serialize_pem(),
+    })
+}
+
+/// Makes a certificate for these names and addresses. It does not expire while anybody uses it:
+/// whoever trusts it does so for itself.
+///
+/// # Errors
+/// A name can stand in no certificate, or the host gives no randomness.
+pub fn self_made(names: &[&str]) -> Result<SelfMade, rcgen::Error> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut wanted = rcgen::CertificateParams::new(names)?;
+    wanted.distinguished_name = rcgen::DistinguishedName::new();
+    wanted
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "Portcullis, made by itself");
+    wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    signed_by_itself(&wanted)
+}
+
+/// By which connection this one was resumed.
+pub fn resumed(stream: &TlsStream) -> Resumed {
+    let data = stream.get_ref().1.received_resumption_data();
+    match data.and_then(|data| data.try_into().ok()) {
+        Some(first) => Resumed::From(first),
+        None => Resumed::No,
+    }
+}
+
+/// The certificate that the client has shown and whose key it holds.
+pub fn client_certificate(stream: &TlsStream) -> Option<ClientCertificate> {
+    let chain = stream.get_ref().1.peer_certificates()?;
+    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+    Some(ClientCertificate {
+        public_key: Sha256::digest(certificate.public_key().raw).into(),
+    })
+}
+
+/// Says good-bye (RFC 8446 section 6.1), so that the client knows that it has everything.
+///
+/// # Errors
+/// The client has gone.
+pub async fn close_notify(stream: &mut TlsStream) -> io::Result<()> {
+    stream.shutdown().await
+}
+
+/// Takes every certificate whose key the client holds: whose it is, the directory knows by the key
+/// (rule F8), and not by who signed it.
+#[derive(Debug)]
+struct AnyClient(Arc<CryptoProvider>);
+
+impl ClientCertVerifier for AnyClient {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        if intermediates.len() > MAX_CHAIN {
+            return Err(rustls::Error::General("the chain is too long".to_owned()));
+        }
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
