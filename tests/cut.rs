@@ -13,7 +13,7 @@ const SOON_MS: f64 = 1_000.0;
 
 /// Runs a command that cuts; answers how many sessions it ended.
 #[track_caller]
-fn cut(demo: &Demo, arguments: &[&str]) -> u64 {
+pub fn cut(demo: &Demo, arguments: &[&str]) -> u64 {
     let told = demo.json(arguments);
     let slowest = told["slowest_ms"].as_f64().expect("slowest_ms");
     assert!(slowest < SOON_MS, "{told}");

@@ -26,6 +26,7 @@ mod deploy;
 mod disks;
 mod extensions;
 mod files;
+mod ftp;
 mod fuzz;
 mod harness;
 mod killed;

@@ -77,7 +77,10 @@ async fn the_data_folder_of_the_previous_release_serves_on() {
         password: None,
         totp_secret: None,
         ssh_key_file: Some(key.clone()),
-        folders: Default::default(),
+        app_password: None,
+            client_certificate: None,
+            client_key: None,
+            folders: Default::default(),
     };
     let ssh = login_key(&demo, &ana).await;
     let mut sftp = ssh.sftp().await.unwrap();

@@ -1,5 +1,5 @@
-//! Fuzz targets for every parser that sees a stranger's bytes: the SFTP codec, scp, the
-//! header of proxies, paths, names.
+//! Fuzz targets for every parser that sees a stranger's bytes: the SFTP codec, scp,
+//! FTP's commands, the header of proxies, paths, names.
 //!
 //! Each runs for FUZZ_SECONDS (default 5) on mutated seeds and prints its seed; FUZZ_SEED repeats
 //! a run, and docs/testing.md has the command for hours of it. It stands on the stable toolchain:

@@ -192,3 +192,18 @@ fn the_protocol_of_scp_survives_any_bytes() {
     .into();
     run("scp", &seeds, portcullis_sftp::fuzz_scp);
 }
+
+#[test]
+fn ftp_commands() {
+    let seeds: Vec<Vec<u8>> = [
+        &b"USER finn\r\nPASS x\r\n"[..],
+        b"\xff\xf4\xff\xf2ABOR\r\n",
+        b"PORT 127,0,0,1,200,1\nEPRT |2|::1|51201|\n",
+        b"MFMT 20200229123456 /a b\n",
+        b"ALLO 10 R 512\nREST 18446744073709551615\nTYPE L 8\n",
+        b"OPTS MLST type;size;\nSTOR caf\xc3\xa9\n",
+    ]
+    .map(<[u8]>::to_vec)
+    .into();
+    run("ftp_commands", &seeds, portcullis_ftp::fuzz_command);
+}

@@ -212,6 +212,23 @@ impl Ftp {
         Ok(())
     }
 
+    /// Ends TLS as after REIN: both say close_notify, and the socket goes on in clear.
+    pub fn leave_tls(mut self) -> Ftp {
+        let Some(Wire::Tls(mut stream)) = self.control.take() else {
+            panic!("TLS is not spoken");
+        };
+        stream.conn.send_close_notify();
+        stream.flush().unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+        Ftp {
+            control: Some(Wire::Clear(stream.sock)),
+            private: false,
+            ..self
+        }
+    }
+
     /// USER and PASS; the last reply.
     pub fn log_in(&mut self, name: &str, password: &str) -> Reply {
         let asked = self.command(&format!("USER {name}"));

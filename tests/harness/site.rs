@@ -18,6 +18,9 @@ impl Demo {
             password: None,
             totp_secret: None,
             ssh_key_file: Some(ssh_key_file),
+            app_password: None,
+            client_certificate: None,
+            client_key: None,
             folders: Default::default(),
         }
     }

@@ -19,7 +19,10 @@ fn holder(demo: &Demo, name: &str) -> Account {
         password: None,
         totp_secret: None,
         ssh_key_file: Some(demo.new_key(name)),
-        folders: Default::default(),
+        app_password: None,
+            client_certificate: None,
+            client_key: None,
+            folders: Default::default(),
     }
 }
 

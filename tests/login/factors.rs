@@ -17,7 +17,7 @@ pub fn two_factor_user(demo: &Demo, name: &str) -> Account {
 }
 
 /// Waits until at least five seconds of the present time step are left.
-fn early_in_a_step() {
+pub fn early_in_a_step() {
     eventually(std::time::Duration::from_secs(10), "a fresh step", || {
         unix_now() % 30 < 25
     });
