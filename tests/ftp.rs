@@ -1,8 +1,10 @@
 //! FTP and FTPS from outside: what the RFCs say, what others got wrong, and what nobody may do.
 
 mod active;
+mod clients;
 mod cut;
 mod data;
+mod dialects;
 mod lines;
 mod login;
 mod same;

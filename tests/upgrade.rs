@@ -78,9 +78,9 @@ async fn the_data_folder_of_the_previous_release_serves_on() {
         totp_secret: None,
         ssh_key_file: Some(key.clone()),
         app_password: None,
-            client_certificate: None,
-            client_key: None,
-            folders: Default::default(),
+        client_certificate: None,
+        client_key: None,
+        folders: Default::default(),
     };
     let ssh = login_key(&demo, &ana).await;
     let mut sftp = ssh.sftp().await.unwrap();

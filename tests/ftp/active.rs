@@ -36,10 +36,16 @@ fn where_it_is_on_the_client_itself_is_called_back() {
     demo.make_file(&format!("{folder}/f"), "bytes");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     ftp.command(&port_line(&listener)).must(200);
-    assert_eq!(called_back(&mut ftp, &listener, &format!("RETR {folder}/f")), b"bytes");
+    assert_eq!(
+        called_back(&mut ftp, &listener, &format!("RETR {folder}/f")),
+        b"bytes"
+    );
     let port = listener.local_addr().unwrap().port();
     ftp.command(&format!("EPRT |1|127.0.0.1|{port}|")).must(200);
-    assert_eq!(called_back(&mut ftp, &listener, &format!("RETR {folder}/f")), b"bytes");
+    assert_eq!(
+        called_back(&mut ftp, &listener, &format!("RETR {folder}/f")),
+        b"bytes"
+    );
     // One is good for one transfer.
     ftp.command(&format!("RETR {folder}/f")).must(425);
 }

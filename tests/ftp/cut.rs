@@ -15,7 +15,9 @@ fn leaver(demo: &Demo) -> Ftp {
 
 /// Whether a data connection has been reset, or ended without its good-bye.
 fn is_dead(data: &mut Wire) -> bool {
-    data.socket().set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    data.socket()
+        .set_read_timeout(Some(Duration::from_secs(3)))
+        .unwrap();
     let mut buffer = vec![0; 1 << 20];
     loop {
         match data.read(&mut buffer) {
@@ -109,7 +111,8 @@ fn a_half_done_login_ends_too() {
     let partner = demo.account("partner");
     let mut ftp = Ftp::connect(&demo);
     ftp.secure();
-    ftp.log_in("partner", partner.password.as_deref().unwrap()).must(332);
+    ftp.log_in("partner", partner.password.as_deref().unwrap())
+        .must(332);
     demo.cli(&["user", "disable", "partner"]).must();
     assert!(ftp.ends_within(Duration::from_secs(2)));
 }
@@ -121,21 +124,39 @@ fn each_way_to_lose_the_right_to_be_here_ends_it() {
     let (account, _) = add_ftp_user(&demo, "finn");
     let logged_in = || Ftp::login(&demo, &account, PASSWORD);
     let mut ftp = logged_in();
-    demo.cli(&["user", "set", "finn", "--protocols", "sftp"]).must();
-    assert!(ftp.ends_within(Duration::from_secs(2)), "the protocol is lost");
-    demo.cli(&["user", "set", "finn", "--protocols", "sftp,ftp"]).must();
+    demo.cli(&["user", "set", "finn", "--protocols", "sftp"])
+        .must();
+    assert!(
+        ftp.ends_within(Duration::from_secs(2)),
+        "the protocol is lost"
+    );
+    demo.cli(&["user", "set", "finn", "--protocols", "sftp,ftp"])
+        .must();
     let mut ftp = logged_in();
     let id = demo.json(&["session", "list"])["sessions"][0]["id"].to_string();
     demo.cli(&["session", "end", &id]).must();
-    assert!(ftp.ends_within(Duration::from_secs(2)), "the session is ended");
+    assert!(
+        ftp.ends_within(Duration::from_secs(2)),
+        "the session is ended"
+    );
     let mut ftp = logged_in();
-    demo.cli_with(&["password", "set", "finn", "--stdin"], b"other-owls-count-hail\n").must();
-    assert!(ftp.ends_within(Duration::from_secs(2)), "the password is another");
+    demo.cli_with(
+        &["password", "set", "finn", "--stdin"],
+        b"other-owls-count-hail\n",
+    )
+    .must();
+    assert!(
+        ftp.ends_within(Duration::from_secs(2)),
+        "the password is another"
+    );
     let mut ftp = leaver(&demo);
     let held = demo.json(&["app-password", "list", "leaver"]);
     let id = held["app_passwords"][0]["id"].to_string();
     demo.cli(&["app-password", "remove", "leaver", &id]).must();
-    assert!(ftp.ends_within(Duration::from_secs(2)), "the app password is gone");
+    assert!(
+        ftp.ends_within(Duration::from_secs(2)),
+        "the app password is gone"
+    );
 }
 
 // rule C8: an end that is no cut says why.

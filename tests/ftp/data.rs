@@ -33,7 +33,10 @@ fn waiting_ports(demo: &Demo) -> usize {
         .filter(|line| {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let listens = fields.get(3) == Some(&"0A");
-            listens && fields.get(9).is_some_and(|inode| inodes.iter().any(|own| own == inode))
+            listens
+                && fields
+                    .get(9)
+                    .is_some_and(|inode| inodes.iter().any(|own| own == inode))
         })
         .count()
 }
@@ -47,7 +50,11 @@ fn a_thousand_passive_ports_that_nobody_uses_do_no_harm() {
         ftp.command("PASV").must(227);
         ftp.command("EPSV").must(229);
     }
-    assert_eq!(waiting_ports(&demo), before + 1, "each takes the place of the one before");
+    assert_eq!(
+        waiting_ports(&demo),
+        before + 1,
+        "each takes the place of the one before"
+    );
     assert!(ftp.fetch("LIST").is_ok());
     drop(ftp);
     eventually(Duration::from_secs(5), "the ports are given back", || {
@@ -70,7 +77,10 @@ fn a_port_that_nobody_uses_is_given_back_in_time_and_the_range_is_kept() {
     };
     let (mut one, mut two, mut three) = (logged_in(), logged_in(), logged_in());
     let port = |text: String| text.split('|').nth(3).unwrap().parse::<u16>().unwrap();
-    let mut given = [port(one.command("EPSV").must(229)), port(two.command("EPSV").must(229))];
+    let mut given = [
+        port(one.command("EPSV").must(229)),
+        port(two.command("EPSV").must(229)),
+    ];
     given.sort_unstable();
     assert_eq!(given, [42_000, 42_001]);
     three.command("EPSV").must(425);
@@ -112,7 +122,14 @@ fn a_foreign_address_cannot_take_the_passive_port() {
 fn a_transfer_without_a_data_connection_is_refused() {
     let (demo, mut ftp, folder) = worker();
     demo.make_file(&format!("{folder}/f"), "x");
-    for line in ["LIST", "NLST", "MLSD", "STOU", &format!("RETR {folder}/f"), &format!("STOR {folder}/g")] {
+    for line in [
+        "LIST",
+        "NLST",
+        "MLSD",
+        "STOU",
+        &format!("RETR {folder}/f"),
+        &format!("STOR {folder}/g"),
+    ] {
         ftp.command(line).must(425);
     }
     // One is good for one transfer only.
@@ -128,7 +145,13 @@ fn after_epsv_all_only_epsv_is_served() {
     for line in ["PASV", "PORT 127,0,0,1,200,1", "EPRT |1|127.0.0.1|51201|"] {
         ftp.command(line).must(503);
     }
-    assert_eq!(ftp.begin(&format!("RETR {folder}/missing")).err().unwrap().code, 550);
+    assert_eq!(
+        ftp.begin(&format!("RETR {folder}/missing"))
+            .err()
+            .unwrap()
+            .code,
+        550
+    );
     ftp.command("PASV").must(503);
     ftp.command("EPSV 1").must(229);
     ftp.command("EPSV 2").must(522);
@@ -163,7 +186,10 @@ fn pasv_tells_the_external_address_that_fits_the_client() {
                     external_addresses = [{ clients = [\"127.0.0.2\"], address = \"10.0.0.5\" }]";
     let demo = super::serve(settings);
     add_ftp_user(&demo, "finn");
-    for (from, told) in [([127, 0, 0, 1], "203,0,113,7,"), ([127, 0, 0, 2], "10,0,0,5,")] {
+    for (from, told) in [
+        ([127, 0, 0, 1], "203,0,113,7,"),
+        ([127, 0, 0, 2], "10,0,0,5,"),
+    ] {
         let socket = connect_from(from, demo.ftp().address);
         let mut ftp = Ftp::over(socket, false, Tls::new());
         ftp.log_in("finn", PASSWORD).must(230);
@@ -188,7 +214,9 @@ fn behind_a_named_proxy_both_connections_carry_the_header() {
     demo.make_file(&format!("{folder}/f"), "secret");
     let through = |header: &str, port: u16| {
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         socket.write_all(header.as_bytes()).unwrap();
         socket
     };

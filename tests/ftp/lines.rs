@@ -76,12 +76,33 @@ fn telnets_commands_before_abor_are_taken_out_urgent_or_not() {
 fn what_is_no_command_is_500_or_502_and_nothing_else() {
     let (_demo, mut ftp, _) = worker();
     for line in [
-        "XYZZY", "RETRX a", "SITEHELP", "CPFR a", "COPY a b", "MLSX", "XCRC a", "XMD5 a", "AVBL",
-        "RMDA a", "GET / HTTP/1.1", "RANG 1 2", "CSID", "ADAT x", "MIC x", "THMB",
+        "XYZZY",
+        "RETRX a",
+        "SITEHELP",
+        "CPFR a",
+        "COPY a b",
+        "MLSX",
+        "XCRC a",
+        "XMD5 a",
+        "AVBL",
+        "RMDA a",
+        "GET / HTTP/1.1",
+        "RANG 1 2",
+        "CSID",
+        "ADAT x",
+        "MIC x",
+        "THMB",
     ] {
         ftp.command(line).must(500);
     }
-    for line in ["SITE CPFR /a", "SITE EXEC ls", "SITE CHMOD 777 a", "SITE", "SMNT /", "SITE UTIME x"] {
+    for line in [
+        "SITE CPFR /a",
+        "SITE EXEC ls",
+        "SITE CHMOD 777 a",
+        "SITE",
+        "SMNT /",
+        "SITE UTIME x",
+    ] {
         ftp.command(line).must(502);
     }
     ftp.command_bytes(b"\x80\x81\x82").must(500);
@@ -93,7 +114,15 @@ fn before_a_login_only_what_cannot_tell_anything_is_answered() {
     let demo = Demo::start();
     let mut ftp = Ftp::connect(&demo);
     ftp.secure();
-    for line in ["NOOP", "SYST", "FEAT", "HELP", "CLNT x", "LANG", "OPTS UTF8 ON"] {
+    for line in [
+        "NOOP",
+        "SYST",
+        "FEAT",
+        "HELP",
+        "CLNT x",
+        "LANG",
+        "OPTS UTF8 ON",
+    ] {
         assert!(ftp.command(line).code < 300, "{line}");
     }
     // 200 commands without a login are enough.
@@ -136,7 +165,9 @@ fn a_flood_during_a_transfer_stops_at_the_socket_and_not_in_memory() {
     let _data = ftp.begin(&format!("RETR {folder}/big")).unwrap();
     let before = demo.forget_peak();
     let mut socket = ftp.control().socket().try_clone().unwrap();
-    socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket
+        .set_write_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
     let flood = "NOOP\r\n".repeat(100_000);
     let mut sent = 0;
     let started = Instant::now();
@@ -168,5 +199,7 @@ fn a_strangers_bytes_do_not_disturb_others() {
         }
     }
     member.command("NOOP").must(200);
-    Ftp::connect_to(demo.ftps(), Tls::new()).command("NOOP").must(200);
+    Ftp::connect_to(demo.ftps(), Tls::new())
+        .command("NOOP")
+        .must(200);
 }

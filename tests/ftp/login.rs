@@ -55,7 +55,8 @@ fn acct_takes_the_code() {
     // A wrong password is asked for the code as well, and refused after it.
     let mut ftp = secure_from(&demo, [127, 0, 0, 2]);
     ftp.log_in("partner", "not the password").must(332);
-    ftp.command(&format!("ACCT {}", partner.code_of_step(1))).must(530);
+    ftp.command(&format!("ACCT {}", partner.code_of_step(1)))
+        .must(530);
 }
 
 #[test]
@@ -79,9 +80,11 @@ fn every_refusal_reads_the_same() {
     let demo = Demo::start();
     add_ftp_user(&demo, "finn");
     demo.cli(&["user", "disable", "finn"]).must();
-    demo.cli(&["user", "add", "sftponly", "--factor", "never"]).must();
+    demo.cli(&["user", "add", "sftponly", "--factor", "never"])
+        .must();
     let line = format!("{PASSWORD}\n");
-    demo.cli_with(&["password", "set", "sftponly", "--stdin"], line.as_bytes()).must();
+    demo.cli_with(&["password", "set", "sftponly", "--stdin"], line.as_bytes())
+        .must();
     add_ftp_user(&demo, "gale");
     let mut texts = Vec::new();
     for (name, password) in [
@@ -159,7 +162,10 @@ fn a_client_certificate_beside_the_password_is_the_second_factor() {
     let demo = Demo::start();
     let partner = partner(&demo);
     let password = partner.password.clone().unwrap();
-    let (certificate, key) = (partner.client_certificate.unwrap(), partner.client_key.unwrap());
+    let (certificate, key) = (
+        partner.client_certificate.unwrap(),
+        partner.client_key.unwrap(),
+    );
     for door in [demo.ftp(), demo.ftps()] {
         let mut job = Ftp::connect_to(door, Tls::with(Some((&certificate, &key))));
         if !door.implicit {
@@ -173,13 +179,18 @@ fn a_client_certificate_beside_the_password_is_the_second_factor() {
     job.log_in("partner", "").must(332);
     let admin = demo.account("admin");
     let mut job = Ftp::connect_to(demo.ftps(), Tls::with(Some((&certificate, &key))));
-    job.log_in("admin", admin.password.as_deref().unwrap()).must(332);
+    job.log_in("admin", admin.password.as_deref().unwrap())
+        .must(332);
     // Removed, it ends what rests on it.
     let mut job = Ftp::connect_to(demo.ftps(), Tls::with(Some((&certificate, &key))));
     job.log_in("partner", &password).must(230);
     let held = demo.json(&["client-certificate", "list", "partner"]);
-    let fingerprint = held["client_certificates"][0]["fingerprint"].as_str().unwrap().to_owned();
-    demo.cli(&["client-certificate", "remove", "partner", &fingerprint]).must();
+    let fingerprint = held["client_certificates"][0]["fingerprint"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    demo.cli(&["client-certificate", "remove", "partner", &fingerprint])
+        .must();
     assert!(job.ends_within(Duration::from_secs(2)));
 }
 
@@ -210,7 +221,10 @@ fn what_is_counted_for_one_protocol_counts_for_all() {
     let mut ftp = secure(&demo);
     ftp.log_in("finn", PASSWORD).must(530);
     let why = details(&demo, "refusal");
-    assert!(why.iter().any(|reason| reason.contains("must wait")), "{why:?}");
+    assert!(
+        why.iter().any(|reason| reason.contains("must wait")),
+        "{why:?}"
+    );
 }
 
 #[test]
@@ -223,7 +237,10 @@ fn an_idle_connection_is_told_why_it_ends() {
     add_ftp_user(&demo, "finn");
     let mut ftp = Ftp::connect_to(demo.ftp(), Tls::new());
     ftp.log_in("finn", PASSWORD).must(230);
-    ftp.control().socket().set_read_timeout(Some(Duration::from_secs(45))).unwrap();
+    ftp.control()
+        .socket()
+        .set_read_timeout(Some(Duration::from_secs(45)))
+        .unwrap();
     let text = ftp.reply().unwrap().must(421);
     assert!(text.contains("idle"), "{text}");
 }

@@ -10,7 +10,15 @@ use crate::harness::{Account, Demo, Ftp, Sftp, login_key};
 /// Steps of one script.
 const STEPS: usize = 150;
 const LEVELS: [&str; 9] = [
-    "admin", "full", "read_write", "read", "write", "preview", "list", "share", "history",
+    "admin",
+    "full",
+    "read_write",
+    "read",
+    "write",
+    "preview",
+    "list",
+    "share",
+    "history",
 ];
 
 /// What one step asks for.
@@ -54,7 +62,9 @@ impl Random {
             None if levels == LEVELS.len() => "/fenced".to_owned(),
             None => "/nowhere".to_owned(),
         };
-        let rest = ["", "/a", "/b", "/sub", "/sub/a", "/sub/c", "/new", "/a/x", "/é"];
+        let rest = [
+            "", "/a", "/b", "/sub", "/sub/a", "/sub/c", "/new", "/a/x", "/é",
+        ];
         format!("{top}{}", rest[self.below(rest.len())])
     }
 
@@ -72,7 +82,10 @@ impl Random {
             8 => Step::Remove(path),
             9 => Step::Rename(path, self.path()),
             10 => Step::Stat(path),
-            _ => Step::SetTime(path, 1_500_000_000 + u32::try_from(self.below(1000)).unwrap()),
+            _ => Step::SetTime(
+                path,
+                1_500_000_000 + u32::try_from(self.below(1000)).unwrap(),
+            ),
         }
     }
 }
@@ -111,7 +124,9 @@ fn over_ftp(ftp: &mut Ftp, step: &Step) -> Outcome {
         Step::List(path) => match ftp.fetch(&format!("MLSD {path}")) {
             Ok(text) => {
                 let text = String::from_utf8(text).unwrap();
-                let names = text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned());
+                let names = text
+                    .lines()
+                    .map(|line| line.split_once(' ').unwrap().1.to_owned());
                 let mut names: Vec<String> = names.filter(|name| name != ".").collect();
                 names.sort();
                 Outcome::Names(names)
@@ -144,7 +159,13 @@ fn over_ftp(ftp: &mut Ftp, step: &Step) -> Outcome {
 }
 
 async fn over_sftp(sftp: &mut Sftp, step: &Step) -> Outcome {
-    let plain = |code: u32| if code == OK { Outcome::Done } else { Outcome::Refused };
+    let plain = |code: u32| {
+        if code == OK {
+            Outcome::Done
+        } else {
+            Outcome::Refused
+        }
+    };
     match step {
         Step::Put(path, bytes) => {
             let Ok(handle) = sftp.open(path, WRITE | CREATE | TRUNCATE).await else {
@@ -210,13 +231,20 @@ fn recorded(demo: &Demo) -> Vec<String> {
     let rows = list["records"].as_array().unwrap();
     rows.iter()
         .filter(|row| row["account"] == "finn" || row.to_string().contains("finn"))
-        .map(|row| format!("{} {} {} {}", row["action"], row["target"], row["second_target"], row["outcome"]))
+        .map(|row| {
+            format!(
+                "{} {} {} {}",
+                row["action"], row["target"], row["second_target"], row["outcome"]
+            )
+        })
         .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_script_gives_the_same_over_sftp_and_ftp() {
-    let seed = std::env::var("SAME_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("SAME_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| crate::harness::unix_now() << 8 | 1);
     println!("SAME_SEED={seed}");
     let (by_ftp, account) = site();
@@ -232,7 +260,11 @@ async fn one_script_gives_the_same_over_sftp_and_ftp() {
         let two = over_sftp(&mut sftp, &step).await;
         assert_eq!(one, two, "SAME_SEED={seed}, step {at}: {step:?}");
     }
-    assert_eq!(tree(by_ftp.root()), tree(by_sftp.root()), "SAME_SEED={seed}");
+    assert_eq!(
+        tree(by_ftp.root()),
+        tree(by_sftp.root()),
+        "SAME_SEED={seed}"
+    );
     // Reads are recorded in batches.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let (one, two) = (recorded(&by_ftp), recorded(&by_sftp));

@@ -13,7 +13,12 @@ fn nobody_logs_in_in_clear() {
     let demo = Demo::start();
     let (account, _) = add_ftp_user(&demo, "finn");
     let mut ftp = Ftp::connect(&demo);
-    for line in ["USER finn", "USER nobody", &format!("PASS {PASSWORD}"), "ACCT 123456"] {
+    for line in [
+        "USER finn",
+        "USER nobody",
+        &format!("PASS {PASSWORD}"),
+        "ACCT 123456",
+    ] {
         let text = ftp.command(line).must(530);
         assert!(text.contains("AUTH TLS"), "{text}");
     }
@@ -89,7 +94,9 @@ fn a_data_connection_in_clear_gets_nothing_and_the_session_lives() {
         let mut socket = ftp.passive();
         ftp.command(&format!("RETR {folder}/f")).must(150);
         // libunftp 3: a failed handshake on the data port panicked.
-        socket.write_all(b"this is no ClientHello at all, is it?\n").unwrap();
+        socket
+            .write_all(b"this is no ClientHello at all, is it?\n")
+            .unwrap();
         let mut got = Vec::new();
         let _ = socket.read_to_end(&mut got);
         assert!(!String::from_utf8_lossy(&got).contains("secret"));
@@ -111,7 +118,9 @@ fn what_came_in_clear_behind_auth_is_thrown_away() {
     let mut survived = 0;
     for _ in 0..50 {
         let mut ftp = Ftp::connect_to(demo.ftp(), Tls::new());
-        ftp.send(format!("AUTH TLS\r\nUSER finn\r\nPASS {PASSWORD}\r\nMKD /finn-files/x\r\n").as_bytes());
+        ftp.send(
+            format!("AUTH TLS\r\nUSER finn\r\nPASS {PASSWORD}\r\nMKD /finn-files/x\r\n").as_bytes(),
+        );
         ftp.reply().unwrap().must(234);
         if ftp.start_tls().is_ok() {
             survived += 1;
@@ -119,7 +128,10 @@ fn what_came_in_clear_behind_auth_is_thrown_away() {
         }
         assert!(!demo.on_disk("/finn-files/x").exists());
     }
-    assert!(survived > 0, "one segment each: the tail is gone before the handshake");
+    assert!(
+        survived > 0,
+        "one segment each: the tail is gone before the handshake"
+    );
 }
 
 // libunftp 2: 45 of 800 upgrades failed.
@@ -246,7 +258,9 @@ fn the_gateway_says_close_notify_too() {
     let (demo, mut ftp, folder) = worker();
     let mut data = ftp.begin(&format!("STOR {folder}/f")).unwrap();
     data.write_all(b"all of it").unwrap();
-    let Wire::Tls(stream) = &mut data else { panic!() };
+    let Wire::Tls(stream) = &mut data else {
+        panic!()
+    };
     stream.conn.send_close_notify();
     stream.flush().unwrap();
     assert_eq!(data.read_all().unwrap(), b"", "an end in good order");
@@ -271,7 +285,10 @@ fn rein_ends_tls_and_everything_else() {
     ftp.secure();
     ftp.log_in("finn", PASSWORD).must(230);
     assert!(ftp.command("PWD").must(257).starts_with("\"/\""));
-    let sessions = demo.json(&["session", "list"])["sessions"].as_array().unwrap().len();
+    let sessions = demo.json(&["session", "list"])["sessions"]
+        .as_array()
+        .unwrap()
+        .len();
     assert_eq!(sessions, 1, "the earlier one is over");
 }
 
@@ -283,10 +300,13 @@ fn a_handshake_that_does_not_come_holds_nothing_for_long() {
         ..crate::harness::Serve::default()
     });
     let mut silent = std::net::TcpStream::connect(demo.ftp().address).unwrap();
-    silent.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
     let mut byte = [0];
     let read = silent.read(&mut byte);
-    assert!(matches!(read, Ok(0)) || read.is_err_and(|error| {
-        error.kind() == std::io::ErrorKind::ConnectionReset
-    }));
+    assert!(
+        matches!(read, Ok(0))
+            || read.is_err_and(|error| { error.kind() == std::io::ErrorKind::ConnectionReset })
+    );
 }

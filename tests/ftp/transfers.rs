@@ -31,7 +31,11 @@ fn abor_during_a_download_answers_at_once_and_the_session_goes_on() {
         let started = Instant::now();
         ftp.command("ABOR").must(426);
         ftp.reply().unwrap().must(226);
-        assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_millis(500),
+            "{:?}",
+            started.elapsed()
+        );
         drop(data);
     }
     assert!(ftp.fetch("LIST").is_ok());
@@ -52,10 +56,15 @@ fn an_aborted_upload_is_not_published_and_can_be_resumed() {
     drop(wire);
     assert!(!demo.on_disk(&format!("{folder}/f")).exists());
     // rule U5: its account sees how far it came.
-    let came: usize = ftp.command(&format!("SIZE {folder}/f")).must(213).parse().unwrap();
+    let came: usize = ftp
+        .command(&format!("SIZE {folder}/f"))
+        .must(213)
+        .parse()
+        .unwrap();
     assert!(came > 0 && came <= 600_000, "{came}");
     ftp.command(&format!("REST {came}")).must(350);
-    ftp.put(&format!("STOR {folder}/f"), &data[came..]).must(226);
+    ftp.put(&format!("STOR {folder}/f"), &data[came..])
+        .must(226);
     assert!(std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap() == data);
 }
 
@@ -65,7 +74,10 @@ fn an_upload_whose_control_connection_dies_is_not_published() {
     let (demo, mut ftp, folder) = clear_worker("");
     let mut wire = ftp.begin(&format!("STOR {folder}/f")).unwrap();
     wire.write_all(&[1; 100_000]).unwrap();
-    ftp.control().socket().shutdown(std::net::Shutdown::Both).unwrap();
+    ftp.control()
+        .socket()
+        .shutdown(std::net::Shutdown::Both)
+        .unwrap();
     drop(ftp);
     std::thread::sleep(Duration::from_millis(300));
     wire.finish();
@@ -79,14 +91,18 @@ fn an_upload_that_is_not_what_allo_announced_is_not_published() {
     let (demo, mut ftp, folder) = clear_worker("");
     ftp.command("TYPE I").must(200);
     ftp.command("ALLO 11").must(200);
-    ftp.put(&format!("STOR {folder}/f"), b"ten bytes.").must(451);
+    ftp.put(&format!("STOR {folder}/f"), b"ten bytes.")
+        .must(451);
     assert!(!demo.on_disk(&format!("{folder}/f")).exists());
     // It was for that one only; and a size that fits, with a record size too.
-    ftp.put(&format!("STOR {folder}/f"), b"ten bytes.").must(226);
+    ftp.put(&format!("STOR {folder}/f"), b"ten bytes.")
+        .must(226);
     ftp.command("ALLO 10 R 512").must(200);
-    ftp.put(&format!("STOR {folder}/g"), b"ten bytes.").must(226);
+    ftp.put(&format!("STOR {folder}/g"), b"ten bytes.")
+        .must(226);
     ftp.command("ALLO 0").must(200);
-    ftp.put(&format!("STOR {folder}/h"), b"ten bytes.").must(226);
+    ftp.put(&format!("STOR {folder}/h"), b"ten bytes.")
+        .must(226);
     for wrong in ["ALLO", "ALLO -1", "ALLO ten", "ALLO 99999999999999999999"] {
         ftp.command(wrong).must(501);
     }
@@ -121,18 +137,36 @@ fn offsets_that_are_none() {
     let (demo, mut ftp, folder) = clear_worker("");
     demo.make_file(&format!("{folder}/f"), "short");
     ftp.command("TYPE I").must(200);
-    for wrong in ["REST -1", "REST 9223372036854775808", "REST 18446744073709551616", "REST x", "REST"] {
+    for wrong in [
+        "REST -1",
+        "REST 9223372036854775808",
+        "REST 18446744073709551616",
+        "REST x",
+        "REST",
+    ] {
         ftp.command(wrong).must(501);
     }
     for beyond in ["REST 6", "REST 9223372036854775807"] {
         for verb in ["RETR", "STOR"] {
             ftp.command(beyond).must(350);
-            assert_eq!(ftp.begin(&format!("{verb} {folder}/f")).err().unwrap().code, 554);
+            assert_eq!(
+                ftp.begin(&format!("{verb} {folder}/f")).err().unwrap().code,
+                554
+            );
         }
     }
-    assert_eq!(std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap(), b"short");
+    assert_eq!(
+        std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap(),
+        b"short"
+    );
     ftp.command("REST 5").must(350);
-    assert_eq!(ftp.begin(&format!("STOR {folder}/missing")).err().unwrap().code, 554);
+    assert_eq!(
+        ftp.begin(&format!("STOR {folder}/missing"))
+            .err()
+            .unwrap()
+            .code,
+        554
+    );
     assert!(!demo.on_disk(&format!("{folder}/missing")).exists());
 }
 
@@ -140,10 +174,14 @@ fn offsets_that_are_none() {
 fn ascii_converts_ends_of_lines_both_ways() {
     let (demo, mut ftp, folder) = clear_worker("");
     ftp.command("TYPE A").must(200);
-    ftp.put(&format!("STOR {folder}/f"), b"one\r\ntwo\r\n\rthree\r\n").must(226);
+    ftp.put(&format!("STOR {folder}/f"), b"one\r\ntwo\r\n\rthree\r\n")
+        .must(226);
     let here = demo.on_disk(&format!("{folder}/f"));
     assert_eq!(std::fs::read(&here).unwrap(), b"one\ntwo\n\rthree\n");
-    assert_eq!(ftp.fetch(&format!("RETR {folder}/f")).unwrap(), b"one\r\ntwo\r\n\rthree\r\n");
+    assert_eq!(
+        ftp.fetch(&format!("RETR {folder}/f")).unwrap(),
+        b"one\r\ntwo\r\n\rthree\r\n"
+    );
     let long: Vec<u8> = b"line\n".repeat(200_000);
     std::fs::write(&here, &long).unwrap();
     let wire = ftp.fetch(&format!("RETR {folder}/f")).unwrap();
@@ -156,7 +194,10 @@ fn ascii_converts_ends_of_lines_both_ways() {
     let (demo, mut ftp, folder) = clear_worker("ascii = \"binary\"");
     ftp.command("TYPE A").must(200);
     ftp.put(&format!("STOR {folder}/f"), b"one\r\n").must(226);
-    assert_eq!(std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap(), b"one\r\n");
+    assert_eq!(
+        std::fs::read(demo.on_disk(&format!("{folder}/f"))).unwrap(),
+        b"one\r\n"
+    );
     ftp.command(&format!("SIZE {folder}/f")).must(213);
 }
 
@@ -173,7 +214,10 @@ fn stou_tells_the_name_that_it_chose() {
         wire.write_all(text.as_bytes()).unwrap();
         wire.finish();
         ftp.reply().unwrap().must(226);
-        assert_eq!(std::fs::read_to_string(demo.on_disk(&format!("{folder}/{name}"))).unwrap(), text);
+        assert_eq!(
+            std::fs::read_to_string(demo.on_disk(&format!("{folder}/{name}"))).unwrap(),
+            text
+        );
         names.insert(name);
     }
     assert_eq!(names.len(), 2);
@@ -213,11 +257,15 @@ fn small_files_wait_for_no_delayed_acknowledgement() {
     ftp.command("TYPE I").must(200);
     let started = Instant::now();
     for at in 0..60 {
-        ftp.put(&format!("STOR {folder}/f{at}"), &[1; 4096]).must(226);
+        ftp.put(&format!("STOR {folder}/f{at}"), &[1; 4096])
+            .must(226);
     }
     let each = started.elapsed() / 60;
     assert!(each < Duration::from_millis(35), "{each:?} a file");
-    assert_eq!(std::fs::read_dir(demo.on_disk(&folder)).unwrap().count(), 60);
+    assert_eq!(
+        std::fs::read_dir(demo.on_disk(&folder)).unwrap().count(),
+        60
+    );
 }
 
 // rule U4
@@ -267,7 +315,10 @@ fn a_broken_upload_is_hidden_from_others_and_purged_by_its_account() {
     assert_eq!(gale.fetch(&format!("NLST {folder}")).unwrap(), b"");
     let own = String::from_utf8(ftp.fetch(&format!("NLST {folder}")).unwrap()).unwrap();
     assert_eq!(own, format!("{folder}/f\r\n"));
-    assert_eq!(ftp.begin(&format!("RETR {folder}/f")).err().unwrap().code, 550);
+    assert_eq!(
+        ftp.begin(&format!("RETR {folder}/f")).err().unwrap().code,
+        550
+    );
     ftp.command(&format!("DELE {folder}/f")).must(250);
     eventually(Duration::from_secs(2), "the partial is gone", || {
         ftp.fetch(&format!("NLST {folder}")).unwrap().is_empty()

@@ -20,9 +20,9 @@ fn holder(demo: &Demo, name: &str) -> Account {
         totp_secret: None,
         ssh_key_file: Some(demo.new_key(name)),
         app_password: None,
-            client_certificate: None,
-            client_key: None,
-            folders: Default::default(),
+        client_certificate: None,
+        client_key: None,
+        folders: Default::default(),
     }
 }
 
