@@ -55,18 +55,20 @@ fn a_stalled_download_ends_as_soon() {
     let demo = Demo::start();
     let mut ftp = leaver(&demo);
     let data = ftp.begin("RETR /handover/big.bin").unwrap();
+    let port = data.socket().peer_addr().unwrap().port();
     // Time for every buffer on the way to fill.
     std::thread::sleep(Duration::from_millis(700));
     assert_eq!(cut(&demo, &["user", "disable", "leaver"]), 1);
     assert!(ftp.ends_within(Duration::from_secs(2)));
     eventually(Duration::from_secs(2), "no data connection is left", || {
-        connections_from(&demo, &data) == 0
+        connections_at(&demo, port) == 0
     });
+    drop(data);
 }
 
-/// Established connections of the gateway at the far port of this one.
-fn connections_from(demo: &Demo, data: &Wire) -> usize {
-    let port = format!(":{:04X}", data.socket().peer_addr().unwrap().port());
+/// Established connections at a port of the gateway.
+fn connections_at(demo: &Demo, port: u16) -> usize {
+    let port = format!(":{port:04X}");
     let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", demo.pid())).unwrap();
     let established = |line: &&str| {
         let mut fields = line.split_whitespace().skip(1);

@@ -225,11 +225,13 @@ fn tree(root: &Path) -> BTreeMap<String, Option<Vec<u8>>> {
     found
 }
 
-/// What the audit holds of the account's files: action, place and outcome, in order.
+/// What the audit holds of the account's files: action, place and outcome. Not in order: what is
+/// recorded in batches and what is not do not take turns.
 fn recorded(demo: &Demo) -> Vec<String> {
     let list = demo.json(&["audit", "list", "--kind", "file", "--limit", "1000"]);
     let rows = list["records"].as_array().unwrap();
-    rows.iter()
+    let mut found: Vec<String> = rows
+        .iter()
         .filter(|row| row["account"] == "finn" || row.to_string().contains("finn"))
         .map(|row| {
             format!(
@@ -237,7 +239,9 @@ fn recorded(demo: &Demo) -> Vec<String> {
                 row["action"], row["target"], row["second_target"], row["outcome"]
             )
         })
-        .collect()
+        .collect();
+    found.sort();
+    found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -186,28 +186,44 @@ fn implicit_tls_begins_at_once_and_protects_data_without_being_told() {
     assert_eq!(ftp.fetch(&format!("RETR {folder}/f")).unwrap(), b"secret");
 }
 
-// A data connection that offers another control session's ticket is refused.
-#[test]
-fn a_data_connection_never_resumes_another_control_connections_session() {
-    let demo = Demo::start();
-    let (account, folder) = add_ftp_user(&demo, "finn");
+/// A control connection of each of two accounts, the second with the tickets of its own; and what
+/// comes of a data connection of the first that offers the second one's ticket.
+fn with_the_others_ticket(settings: &str, others_name: &str) -> (bool, u16) {
+    let demo = serve(settings);
+    let (_, folder) = add_ftp_user(&demo, "finn");
+    add_ftp_user(&demo, "gale");
     demo.make_file(&format!("{folder}/f"), "secret");
     let shared = Tls::new();
-    let logged_in = || {
+    let logged_in = |name: &str| {
         let mut ftp = Ftp::connect_to(demo.ftp(), shared.clone());
         ftp.secure();
-        ftp.log_in(&account.name, PASSWORD).must(230);
+        ftp.log_in(name, PASSWORD).must(230);
         ftp
     };
-    let mut first = logged_in();
-    // The client's store now holds tickets of the first one; then of the second one.
-    let mut second = logged_in();
+    let mut first = logged_in("finn");
+    // The store now holds the tickets of the one that came last.
+    let mut second = logged_in(others_name);
     second.command("NOOP").must(200);
     let socket = first.passive();
     first.command(&format!("RETR {folder}/f")).must(150);
     let got = shared.connect(socket).and_then(|mut data| data.read_all());
-    assert!(!got.is_ok_and(|got| got == b"secret"));
-    first.reply().unwrap().must(522);
+    let came = got.is_ok_and(|got| got == b"secret");
+    (came, first.reply().unwrap().code)
+}
+
+// A data connection that offers the ticket of another client's control connection is refused.
+#[test]
+fn a_data_connection_never_resumes_another_clients_session() {
+    assert_eq!(with_the_others_ticket("", "gale"), (false, 522));
+}
+
+// rclone has one store of tickets for all its connections: a ticket of the same account from the
+// same address is as good as a whole handshake, and no better.
+#[test]
+fn a_ticket_of_the_same_clients_other_connection_counts_as_none() {
+    assert_eq!(with_the_others_ticket("", "finn"), (true, 226));
+    let required = "data_session = \"require\"";
+    assert_eq!(with_the_others_ticket(required, "finn"), (false, 522));
 }
 
 // `require` refuses a whole handshake, and takes the control connection's session.

@@ -37,6 +37,7 @@ fn folders_are_made_entered_left_and_removed() {
     ftp.command("CWD /nowhere").must(550);
     demo.make_file(&format!("{folder}/f"), "x");
     ftp.command(&format!("CWD {folder}/f")).must(550);
+    ftp.command("TYPE I").must(200);
     for line in [
         "MKD",
         "RMD",

@@ -382,6 +382,8 @@ impl Conversation {
             Answer::Reply(reply) => Next::Reply(reply),
             Answer::Close(reply) => Next::Close(reply),
             Answer::Admitted(session, reply) => {
+                let owner = (session.account().0, self.peer.ip().to_canonical());
+                self.service.owners.note(self.first, owner);
                 self.served = Some(Box::new(Served::new(*session)));
                 self.login = None;
                 self.slot.admitted();
@@ -422,7 +424,8 @@ impl Conversation {
         ) {
             return None;
         }
-        let terms = self.terms();
+        let upload = matches!(command.verb, Verb::Stor | Verb::Appe | Verb::Stou);
+        let terms = self.terms(upload);
         let threads = Arc::clone(&self.service.hashing);
         let served = self.served.as_mut()?;
         served.rename_from = None;
@@ -446,13 +449,16 @@ impl Conversation {
         })
     }
 
-    fn terms(&self) -> Result<begin::Terms, Reply> {
+    fn terms(&self, upload: bool) -> Result<begin::Terms, Reply> {
         let config = &self.service.config;
+        let served = self.served.as_ref().ok_or_else(not_logged_in)?;
         let under_tls = self.control.tls().is_some();
         let private = under_tls.then(|| Private {
             tls: self.service.tls.clone(),
             first: self.first,
             session: config.data_session,
+            owners: Arc::clone(&self.service.owners),
+            owner: (served.session.account().0, self.peer.ip().to_canonical()),
         });
         // What opened the control connection does not matter: under TLS data goes under TLS.
         let private = begin::protection(private, self.protection.private, under_tls)?;
@@ -465,6 +471,7 @@ impl Conversation {
                 proxies: config.proxies.clone(),
                 control: Arc::clone(&self.transport),
                 wait: config.data_wait,
+                upload,
             },
             ascii: self.converts(),
             unclean_end: config.unclean_end,

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use portcullis_net::{FirstConnection, KillableStream, Tls, TlsStream, close_notify};
+use portcullis_net::{FirstConnection, KillableStream, Tickets, Tls, TlsStream, close_notify};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -22,8 +22,8 @@ pub(crate) const MAX_LINE: usize = 8 * 1024;
 const READ: usize = 2 * 1024;
 /// A client has so long to take part in a handshake, or in the end of TLS.
 const HANDSHAKE: Duration = Duration::from_secs(20);
-/// What a client may still send under TLS that is over; more is no farewell.
-const MAX_FAREWELL: u64 = 64 * 1024;
+/// Records that a client may still send under TLS that is over; more is no farewell.
+const MAX_FAREWELL: u32 = 16;
 
 /// A stream, in clear or under TLS.
 pub(crate) enum Wire {
@@ -95,7 +95,8 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(stream: KillableStream) -> Self {
+    pub(crate) fn new(mut stream: KillableStream) -> Self {
+        stream.look_behind_urgent_data();
         Control {
             wire: Some(Wire::Clear(stream)),
             input: Zeroizing::default(),
@@ -188,7 +189,8 @@ impl Control {
             return Err(io::ErrorKind::NotConnected.into());
         };
         stream.forget_ahead();
-        let accepting = tokio::time::timeout(HANDSHAKE, tls.accept(stream, first));
+        let accepting =
+            tokio::time::timeout(HANDSHAKE, tls.accept(stream, first, Tickets::HandOut));
         let stream = accepting.await.map_err(|_| io::ErrorKind::TimedOut)??;
         self.wire = Some(Wire::Tls(Box::new(stream)));
         Ok(())
@@ -211,13 +213,19 @@ impl Control {
                 connection.write_tls(&mut out)?;
                 socket.write_all(&out).await?;
             }
-            let mut rest = tokio::io::sink();
-            tokio::io::copy(&mut (&mut *stream).take(MAX_FAREWELL), &mut rest).await
+            for _ in 0..MAX_FAREWELL {
+                let record = next_record(socket).await?;
+                connection.read_tls(&mut record.as_slice())?;
+                let state = connection.process_new_packets();
+                if state.map_err(io::Error::other)?.peer_has_closed() {
+                    return Ok(());
+                }
+            }
+            Err(io::Error::from(io::ErrorKind::InvalidData))
         };
         let ended = tokio::time::timeout(HANDSHAKE, ending).await;
         ended.map_err(|_| io::ErrorKind::TimedOut)??;
-        let (mut socket, _) = stream.into_inner();
-        socket.forget_ahead();
+        let (socket, _) = stream.into_inner();
         self.wire = Some(Wire::Clear(socket));
         Ok(())
     }
@@ -235,4 +243,18 @@ impl Control {
             None => {}
         }
     }
+}
+
+/// One record of TLS (RFC 8446 section 5.1) and not a byte more: what follows the last one is in
+/// clear.
+async fn next_record(socket: &mut KillableStream) -> io::Result<Vec<u8>> {
+    let mut record = vec![0; 5];
+    socket.read_exact(&mut record).await?;
+    let length = record
+        .last_chunk::<2>()
+        .map_or(0, |length| u16::from_be_bytes(*length));
+    let mut body = vec![0; length.into()];
+    socket.read_exact(&mut body).await?;
+    record.append(&mut body);
+    Ok(record)
 }

@@ -2,7 +2,7 @@
 //!
 //! Owns its two ends and its TLS. Knows nothing of what goes over it.
 //! INVARIANT: it is the control connection's client that is at the other end, by its address, and
-//! under TLS never with another control connection's session; it ends with its control connection.
+//! under TLS never with another client's session; it ends with its control connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use portcullis_gate::Transport as _;
 use portcullis_net::{
-    FirstConnection, KillableStream, PassiveSocket, Proxies, Resumed, StreamTransport, Tls,
-    connect_back, resumed,
+    FirstConnection, KillableStream, PassiveSocket, Proxies, Resumed, StreamTransport, Tickets,
+    Tls, connect_back, resumed,
 };
 use tokio::time::Instant;
 
 use crate::config::DataSession;
 use crate::control::Wire;
+use crate::owners::{Owner, Owners};
 use crate::reply::{Reply, sentence};
 
 /// How the next data connection comes about.
@@ -37,6 +38,9 @@ pub(crate) struct Private {
     pub(crate) tls: Tls,
     pub(crate) first: FirstConnection,
     pub(crate) session: DataSession,
+    /// Whose TLS sessions are whose.
+    pub(crate) owners: Arc<Owners>,
+    pub(crate) owner: Owner,
 }
 
 /// What a data connection needs to come about.
@@ -49,6 +53,8 @@ pub(crate) struct Agreed {
     pub(crate) proxies: Proxies,
     pub(crate) control: Arc<StreamTransport>,
     pub(crate) wait: Duration,
+    /// Whether the client only sends.
+    pub(crate) upload: bool,
 }
 
 /// An open data connection.
@@ -68,7 +74,7 @@ pub(crate) enum DataError {
     Failed(#[source] io::Error),
     #[error("the TLS handshake of the data connection failed")]
     Handshake(#[source] io::Error),
-    #[error("the data connection resumes the TLS session of another control connection")]
+    #[error("the data connection resumes the TLS session of another client's control connection")]
     ForeignSession,
     #[error("the data connection must resume the TLS session of its control connection")]
     NoSession,
@@ -108,21 +114,33 @@ impl Agreed {
         self.control.take_charge(&transport);
         let wire = match &self.private {
             None => Wire::Clear(stream),
-            Some(private) => private.protect(stream).await?,
+            Some(private) => private.protect(stream, self.upload).await?,
         };
         Ok(Data { wire, transport })
     }
 }
 
 impl Private {
-    async fn protect(&self, stream: KillableStream) -> Result<Wire, DataError> {
-        let stream = self.tls.accept(stream, &self.first).await;
+    async fn protect(&self, stream: KillableStream, upload: bool) -> Result<Wire, DataError> {
+        let tickets = if upload {
+            Tickets::Keep
+        } else {
+            Tickets::HandOut
+        };
+        let stream = self.tls.accept(stream, &self.first, tickets).await;
         let stream = stream.map_err(DataError::Handshake)?;
+        let required = self.session == DataSession::Require;
         match resumed(&stream) {
-            Resumed::From(first) if first != self.first => Err(DataError::ForeignSession),
-            Resumed::No if self.session == DataSession::Require => Err(DataError::NoSession),
-            Resumed::From(_) | Resumed::No => Ok(Wire::Tls(Box::new(stream))),
+            Resumed::From(first) if first == self.first => {}
+            // rclone keeps one store of sessions for all its connections: one of the same client, or
+            // of one that has not logged in yet, proves as much as a whole handshake does.
+            Resumed::From(first) if self.owners.is_anothers(&self.owner, &first) => {
+                return Err(DataError::ForeignSession);
+            }
+            Resumed::From(_) | Resumed::No if required => return Err(DataError::NoSession),
+            Resumed::From(_) | Resumed::No => {}
         }
+        Ok(Wire::Tls(Box::new(stream)))
     }
 }
 

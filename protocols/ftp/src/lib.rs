@@ -24,6 +24,7 @@ mod listing;
 mod login;
 mod names;
 mod ops;
+mod owners;
 mod parameters;
 mod quirks;
 mod reply;

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use portcullis_common::{Pattern, Sign, put_longname};
-use portcullis_gate::{
-    AuthorizedFs, AuthorizedListing, Clock, EntryKind, FsError, Metadata, Rights,
-};
+use portcullis_gate::{AuthorizedFs, AuthorizedListing, Clock, FsError, Metadata, Rights};
 use portcullis_model::VirtualPath;
 
 use crate::listing::{Facts, Place, put_facts};
@@ -80,18 +78,15 @@ pub(crate) async fn listed(
 ) -> Result<Names, FsError> {
     let text = String::from_utf8_lossy(path).into_owned();
     let place = resolve(here, path)?;
-    let there = fs.stat(&place).await;
-    let (source, before) = match (there, pattern(path)) {
-        (Ok(there), _) if there.kind == EntryKind::Folder => {
-            let slash = if text.is_empty() || text.ends_with('/') {
-                ""
-            } else {
-                "/"
-            };
-            let listing = fs.list(&place).await?;
+    // The folder is asked for first, so that a refusal is recorded as one to list it.
+    let (source, before) = match (fs.list(&place).await, pattern(path)) {
+        (Ok(listing), _) => {
+            let ends = text.is_empty() || text.ends_with('/');
+            let slash = if ends { "" } else { "/" };
             (Source::Folder(listing, None), format!("{text}{slash}"))
         }
-        (Ok(there), _) => {
+        (Err(FsError::NotAFolder), _) => {
+            let there = fs.stat(&place).await?;
             let one = Source::One(text, there, Rights::default(), Place::Entry);
             (one, String::new())
         }
@@ -125,8 +120,8 @@ pub(crate) async fn described(
     facts: Facts,
     clock: Arc<dyn Clock>,
 ) -> Result<Names, FsError> {
-    let there = fs.stat(folder).await?;
     let listing = fs.list(folder).await?;
+    let there = fs.stat(folder).await?;
     let rights = fs.rights(folder, &there).await?;
     Ok(Names {
         source: Source::FolderAndNames(there, rights, listing),

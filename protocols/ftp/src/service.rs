@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{FtpConfig, TlsStart};
 use crate::connection::Conversation;
+use crate::owners::Owners;
 
 /// Serves FTP and FTPS. One per listener; shared.
 pub struct FtpService {
@@ -20,6 +21,7 @@ pub struct FtpService {
     pub(crate) ports: Arc<PassivePorts>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) hashing: Arc<Semaphore>,
+    pub(crate) owners: Arc<Owners>,
 }
 
 impl FtpService {
@@ -38,6 +40,7 @@ impl FtpService {
             config,
             clock: Arc::new(SystemClock),
             hashing: hashing_threads(),
+            owners: Arc::default(),
         })
     }
 

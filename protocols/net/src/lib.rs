@@ -20,6 +20,6 @@ pub use listener::{Accepted, Listener, Service, ServiceFuture, bind};
 pub use proxy::fuzz_proxy;
 pub use stream::{KillableStream, StreamTransport};
 pub use tls::{
-    FirstConnection, Resumed, SelfMade, Tls, TlsError, TlsStream, client_certificate,
+    FirstConnection, Resumed, SelfMade, Tickets, Tls, TlsError, TlsStream, client_certificate,
     client_certificate_for, close_notify, resumed, self_made,
 };

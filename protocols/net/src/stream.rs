@@ -34,6 +34,7 @@ pub struct KillableStream {
     shared: Arc<Shared>,
     ahead: Ahead,
     prompt_waits: u8,
+    looks_behind_urgent: bool,
 }
 
 /// Bytes that were read and not asked for yet; holds no memory while nothing comes.
@@ -65,6 +66,17 @@ impl Ahead {
         let filled = room.filled().len();
         self.bytes.truncate(filled);
         answer
+    }
+
+    /// Adds what stands behind the place where a read has ended, without waiting.
+    fn fill_behind(&mut self, stream: &TcpStream) {
+        let filled = self.bytes.len();
+        self.bytes.resize(AHEAD, 0);
+        let room = self.bytes.get_mut(filled..).unwrap_or_default();
+        let socket = socket2::SockRef::from(stream);
+        // Nothing there, or an end, is told by the next read.
+        let more = io::Read::read(&mut &*socket, room).unwrap_or_default();
+        self.bytes.truncate(filled + more);
     }
 }
 
@@ -110,6 +122,7 @@ impl KillableStream {
             shared,
             ahead: Ahead::default(),
             prompt_waits: PROMPT_WAITS,
+            looks_behind_urgent: false,
         };
         (stream, Arc::new(transport))
     }
@@ -216,6 +229,12 @@ fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 impl KillableStream {
+    /// Reads on behind urgent data (RFC 959 section 4.1.3: ABOR after Telnet's Synch). The kernel
+    /// ends a read where urgent data stands, and the runtime takes a short read for all there is.
+    pub fn look_behind_urgent_data(&mut self) {
+        self.looks_behind_urgent = true;
+    }
+
     /// Forgets what was read ahead and not asked for yet: where a client goes over to TLS, nothing
     /// that came in clear may be taken for what it said under TLS.
     pub fn forget_ahead(&mut self) {
@@ -262,7 +281,11 @@ impl AsyncRead for KillableStream {
         };
         if this.ahead.is_empty() {
             let answer = if buffer.remaining() < AHEAD {
-                this.ahead.fill(stream, cx)
+                let answer = this.ahead.fill(stream, cx);
+                if this.looks_behind_urgent && !this.ahead.is_empty() {
+                    this.ahead.fill_behind(stream);
+                }
+                answer
             } else {
                 Pin::new(&mut *stream).poll_read(cx, buffer)
             };

@@ -51,7 +51,21 @@ pub enum TlsError {
 
 /// How TLS is spoken. Cheap to clone.
 #[derive(Clone)]
-pub struct Tls(TlsAcceptor);
+pub struct Tls {
+    /// Hands out tickets after the handshake.
+    with_tickets: TlsAcceptor,
+    without: TlsAcceptor,
+}
+
+/// Whether the client gets tickets for further connections (RFC 8446 section 4.6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tickets {
+    /// Where the client reads what comes.
+    HandOut,
+    /// Where it only sends: tickets that it never reads make its kernel reset the connection when
+    /// it closes, and what it had sent is lost.
+    Keep,
+}
 
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -98,7 +112,12 @@ impl Tls {
             // Without randomness nothing is resumed; what demands it refuses then.
             Err(_) => config.session_storage = Arc::new(NoServerSessionStorage {}),
         }
-        Ok(Tls(TlsAcceptor::from(Arc::new(config))))
+        let mut quiet = config.clone();
+        quiet.send_tls13_tickets = 0;
+        Ok(Tls {
+            with_tickets: TlsAcceptor::from(Arc::new(config)),
+            without: TlsAcceptor::from(Arc::new(quiet)),
+        })
     }
 
     /// The handshake. Tickets that it hands out name `first`.
@@ -109,11 +128,15 @@ impl Tls {
         &self,
         stream: KillableStream,
         first: &FirstConnection,
+        tickets: Tickets,
     ) -> io::Result<TlsStream> {
-        let accepting = self
-            .0
-            .accept_with(stream, |connection| connection.set_resumption_data(first));
-        accepting.await
+        let acceptor = match tickets {
+            Tickets::HandOut => &self.with_tickets,
+            Tickets::Keep => &self.without,
+        };
+        acceptor
+            .accept_with(stream, |connection| connection.set_resumption_data(first))
+            .await
     }
 }
 
