@@ -92,6 +92,8 @@ pub struct Node {
     /// Its way to the directory is interrupted.
     pub cut_off: AtomicBool,
     pub heard: Notify,
+    /// Journalling a move waits.
+    pub journal: tokio::sync::Mutex<()>,
     /// Which commits its sessions were told of.
     told: Mutex<BTreeSet<i64>>,
     vouched: Mutex<Instant>,
@@ -365,6 +367,7 @@ impl Node {
             died: Semaphore::new(0),
             cut_off: AtomicBool::new(false),
             heard: Notify::new(),
+            journal: tokio::sync::Mutex::default(),
             told: Mutex::new((0..=told).collect()),
             vouched: Mutex::new(Instant::now() + LEASE),
             wires: Mutex::default(),
