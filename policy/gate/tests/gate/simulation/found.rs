@@ -78,7 +78,7 @@ async fn a_folder_that_another_gateway_moved_first_is_not_moved_twice() {
                 at_first.make_dir(&old).await.unwrap();
             })
             .await;
-            let gate = world.node(1).gate.get().unwrap().clone();
+            let gate = world.node(1).gate().unwrap();
             let folder = old.clone();
             let fence = AdminChange::FenceAdd { folder };
             let fenced = gate.administer(Actor::CommandLine { uid: 0 }, fence);

@@ -114,7 +114,7 @@ async fn keeper(node: &Arc<Node>) -> (Session, Arc<Wire>) {
         protocol: Protocol::Sftp,
         peer: "192.0.2.9:4000".parse().unwrap(),
     };
-    let gate = node.gate.get().expect("it has started").clone();
+    let gate = node.gate().expect("it has started");
     let wire: Arc<Wire> = Arc::default();
     let held = ProvenCredential {
         id: CredentialId(100 * KEEPER.0),

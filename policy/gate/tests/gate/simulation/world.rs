@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use portcullis_gate::{Change, EndReason, FolderMove, Gate, IntentId, Transport};
@@ -98,7 +98,8 @@ pub struct Node {
     told: Mutex<BTreeSet<i64>>,
     vouched: Mutex<Instant>,
     wires: Mutex<Vec<Arc<Wire>>>,
-    pub gate: OnceLock<Arc<Gate>>,
+    /// Not its owner: it owns this, by its ports.
+    pub gate: OnceLock<Weak<Gate>>,
     pub steps: AtomicI64,
 }
 
@@ -374,6 +375,11 @@ impl Node {
             gate: OnceLock::new(),
             steps: AtomicI64::new(0),
         }
+    }
+
+    /// Once it has started.
+    pub fn gate(&self) -> Option<Arc<Gate>> {
+        self.gate.get()?.upgrade()
     }
 
     pub async fn died(&self) {
