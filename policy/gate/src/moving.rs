@@ -6,8 +6,8 @@
 //!
 //! Where several gateways share the tree, what is journalled stands at its place, whatever others
 //! moved until then; each has closed the places before the disk is touched, or the folder does not
-//! set out; and whoever began touches it within one lease, so that another may end the move when two
-//! have passed without a word of the first.
+//! set out; and whoever began touches it within one lease, so that another may end the move when
+//! two have passed without a word of the first.
 //! INVARIANT: while disk and rules differ, no operation at either place is decided, at no gateway;
 //! no place takes part in two moves at once.
 

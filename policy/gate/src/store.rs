@@ -105,8 +105,8 @@ pub struct FolderMove {
 pub enum MoveBegun {
     /// It is journalled in this row, and other gateways are to close its places.
     Row(Unannounced<i64>),
-    /// It is not: since whoever asks looked for the folder, another gateway ended a move, and may
-    /// have taken it along. Whoever has looked again knows everything through this commit.
+    /// It is not: another gateway has ended a move since then, and may have taken the folder along.
+    /// Whoever looks again knows of every move through this commit.
     LookAgain(i64),
 }
 
@@ -135,8 +135,8 @@ pub trait PolicyStore: Send + Sync + 'static {
     ) -> Result<Vec<FolderRule>, StoreError>;
 
     /// Journals that a folder is about to move or to go, so that a crash in between ends in one
-    /// state (rule D1), and has the other gateways close its places. The folder was looked for when
-    /// everything through the commit `known` was.
+    /// state (rule D1), and has the other gateways close its places. What other gateways moved
+    /// through the commit `known` had gone before the folder was looked for.
     ///
     /// # Errors
     /// Also where a folder at, above or below one of the places is on its way at any gateway.

@@ -1,5 +1,5 @@
-//! What random schedules found, each by the shortest way to it: nothing fails or takes time here, but
-//! where a test says so.
+//! What random schedules found, each by the shortest way to it: nothing fails or takes time here,
+//! but where a test says so.
 
 use std::sync::Arc;
 use std::time::Duration;
