@@ -4,7 +4,9 @@
 
 use crate::db::{self, Connection, Sql};
 use portcullis_authn::StoreError;
-use portcullis_gate::{Change, FileIdentity, FolderMove, FolderRule, JournalledMove};
+use portcullis_gate::{
+    CHANGES_AT_ONCE, Change, FileIdentity, FolderMove, FolderRule, JournalledMove,
+};
 use portcullis_model::VirtualPath;
 
 use crate::error::{During, corrupt};
@@ -66,15 +68,29 @@ pub(crate) async fn rules(
     rows.into_iter().map(rule).collect()
 }
 
-/// Journals a move or a removal, and has the other nodes close its places.
+/// What became of the wish to journal a move.
+pub(crate) enum Begun {
+    /// It is in this row.
+    Row(i64, Change),
+    /// Another node ended a move meanwhile; the newest commit.
+    LookAgain(i64),
+}
+
+/// Journals a move or a removal, and has the other nodes close its places. Not where a move has
+/// ended since the commit `known`: then the folder may not be the one that stands there any more.
 ///
 /// # Errors
 /// Also where a folder at, above or below one of the places is on its way.
 pub(crate) async fn begin_move(
     tx: &mut Tx,
     what: &FolderMove,
-) -> Result<(i64, Change), StoreError> {
+    known: i64,
+) -> Result<Begun, StoreError> {
     let doing = "journalling a folder's move";
+    if has_moved_since(tx, known).await? {
+        let newest = outbox::newest_version(&mut tx.connection).await?;
+        return Ok(Begun::LookAgain(newest));
+    }
     let open = select(&mut tx.connection, Whose::All).await?;
     if open.len() >= usize::try_from(MOST_MOVES).unwrap_or(0) {
         return Err(StoreError::new(doing, "too many folders are on their way"));
@@ -102,12 +118,25 @@ pub(crate) async fn begin_move(
     .await
     .during(doing)?;
     if tx.connection.is_sqlite() {
-        return Ok((row, Change::default()));
+        return Ok(Begun::Row(row, Change::default()));
     }
     let what = what.clone();
     let touched = Touched::closing(JournalledMove { row, what });
     let version = outbox::next_version(&mut tx.connection).await?;
-    Ok((row, outbox::publish(tx, version, touched).await?))
+    let change = outbox::publish(tx, version, touched).await?;
+    Ok(Begun::Row(row, change))
+}
+
+/// Whether another node may have moved a folder after the commit `known`. Where there is one node
+/// only, it has closed the places before it looked.
+async fn has_moved_since(tx: &mut Tx, known: i64) -> Result<bool, StoreError> {
+    if tx.connection.is_sqlite() {
+        return Ok(false);
+    }
+    let since = outbox::changes_since(&mut tx.connection, known).await?;
+    let ends = |change: &Change| change.opens.is_some();
+    // There may be more than are read at once.
+    Ok(since.len() >= CHANGES_AT_ONCE || since.iter().any(ends))
 }
 
 /// Whose moves are asked for.

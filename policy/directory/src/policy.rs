@@ -7,14 +7,14 @@ use portcullis_authn::StoreError;
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, Change, CutReport, FolderMove, FolderRule, LoadedView,
-    NodeReport, PolicyStore, Unannounced, ViewBasis,
+    MoveBegun, NodeReport, PolicyStore, Unannounced, ViewBasis,
 };
 use portcullis_model::{AccountId, AccountName, VirtualPath};
 use tokio::time::Instant;
 
 use crate::administer::log;
 use crate::error::During as _;
-use crate::folders::Whose;
+use crate::folders::{Begun, Whose};
 use crate::open::Directory;
 use crate::times::millis;
 use crate::{accounts, folders, nodes, outbox, views};
@@ -44,14 +44,20 @@ impl PolicyStore for Directory {
         folders::rules(&mut snapshot, folder, limit).await
     }
 
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
+    async fn begin_folder_move(
+        &self,
+        what: &FolderMove,
+        known: i64,
+    ) -> Result<MoveBegun, StoreError> {
         let what = what.clone();
-        let begun: Result<(i64, Change), StoreError> = self
+        let begun: Result<Begun, StoreError> = self
             .writer
-            .run(move |tx| Box::pin(async move { folders::begin_move(tx, &what).await }))
+            .run(move |tx| Box::pin(async move { folders::begin_move(tx, &what, known).await }))
             .await;
-        let (row, change) = begun?;
-        Ok(Unannounced::new(row, change))
+        Ok(match begun? {
+            Begun::Row(row, change) => MoveBegun::Row(Unannounced::new(row, change)),
+            Begun::LookAgain(newest) => MoveBegun::LookAgain(newest),
+        })
     }
 
     async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<bool>, StoreError> {

@@ -241,10 +241,8 @@ impl AuthorizedFs {
 
 async fn take_away(fs: AuthorizedFs, mut place: Move, decided: u64) -> Result<(), FsError> {
     let ports = &fs.live.ports;
-    let from = &place.what().from;
-    let folder = ports.folder_at(from).await.map_err(unavailable)?;
+    let folder = place.journal(ports).await.map_err(unavailable)?;
     let folder = folder.ok_or(FsError::NotFound)?;
-    place.journal(ports, folder).await.map_err(unavailable)?;
     let gone = fs.take_from_disk(&place, folder, decided).await;
     let what = place.what().clone();
     // What failed may have happened all the same: a rename stands that could not be made durable.

@@ -13,6 +13,7 @@ use crate::file::AuthorizedFile;
 use crate::listing::shown;
 use crate::live::{Live, Present};
 use crate::permits as p;
+use crate::unfinished::Held;
 use crate::writer::Purpose;
 use crate::{AuditOutcome, AuthorizedListing, EntryKind, FsError, Metadata, StageFrom};
 
@@ -448,12 +449,9 @@ impl AuthorizedFs {
                 self.rename_folder(&present, &from, &to).await
             }
             Found::Entry(metadata) => {
-                self.rename_file(&present, &from, &metadata, &to, replace)
-                    .await?;
-                if let Some(held) = held {
-                    self.follow_rename(&held, &from, &to, &metadata).await;
-                }
-                Ok(())
+                let held = held.as_ref();
+                self.rename_file(&present, &from, &metadata, held, &to, replace)
+                    .await
             }
         }
     }
@@ -499,6 +497,7 @@ impl AuthorizedFs {
         present: &Present,
         from: &VirtualPath,
         file: &Metadata,
+        upload: Option<&Held>,
         to: &VirtualPath,
         replace: bool,
     ) -> Result<(), FsError> {
@@ -525,7 +524,11 @@ impl AuthorizedFs {
             }
             let replace = replace && taken.is_some();
             let storage = &live.ports.storage;
-            Ok(storage.rename(may_go, may_come, replace).await?)
+            storage.rename(may_go, may_come, replace).await?;
+            if let Some(upload) = upload {
+                self.follow_rename(upload, from, to, file, decide).await;
+            }
+            Ok(())
         })
         .await
     }

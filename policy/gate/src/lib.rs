@@ -64,5 +64,5 @@ pub use storage::{
 };
 pub use store::{
     AdmissionAnswer, AdmissionRequest, CHANGES_AT_ONCE, FolderMove, FolderRule, LoadedView,
-    PolicyStore, ViewBasis,
+    MoveBegun, PolicyStore, ViewBasis,
 };

@@ -4,9 +4,10 @@
 //! list of such folders and how each ends: by whoever began, else by the sweep, else by the next
 //! start. The journal that outlives a crash is the directory's.
 //!
-//! Where several gateways share the tree, each has closed the places before the disk is touched, or
-//! the folder does not set out; and whoever began touches it within one lease, so that another may
-//! end the move when two have passed without a word of the first.
+//! Where several gateways share the tree, what is journalled stands at its place, whatever others
+//! moved until then; each has closed the places before the disk is touched, or the folder does not
+//! set out; and whoever began touches it within one lease, so that another may end the move when
+//! two have passed without a word of the first.
 //! INVARIANT: while disk and rules differ, no operation at either place is decided, at no gateway;
 //! no place takes part in two moves at once.
 
@@ -18,10 +19,15 @@ use portcullis_model::{AccountId, VirtualPath};
 use tokio::time::Instant;
 
 use crate::gate::Ports;
-use crate::{EntryKind, FileIdentity, FolderMove, FsError, Permit, StorageError, StoreError};
+use crate::{
+    EntryKind, FileIdentity, FolderMove, FsError, MoveBegun, Permit, StorageError, StoreError,
+    Unannounced,
+};
 
 /// At most so many folders are on their way at once; the directory answers as many at a start.
 const MOST: usize = 1_000;
+/// A folder is looked for so often before its move is journalled, where others move meanwhile.
+const MOST_LOOKS: usize = 8;
 /// Moves that their owner could not end are tried again this often.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -190,19 +196,43 @@ impl Move {
         &self.what
     }
 
-    /// Journals the move of this very folder. From here on its places open only when the journal's
-    /// row is ended.
+    /// Journals the move of the folder that stands at its place; which one, or `None` where none
+    /// does. From here on its places open only when the journal's row is ended.
+    ///
+    /// What is journalled stood there when it was: a folder that another gateway had moved the same
+    /// way in between would look, to whoever asks the disk, as if this move had been done.
     ///
     /// # Errors
     /// The directory failed, or another gateway did not say that it has closed the places.
     pub(crate) async fn journal(
         &mut self,
         ports: &Arc<Ports>,
-        folder: FileIdentity,
+    ) -> Result<Option<FileIdentity>, StoreError> {
+        let mut known = ports.told.through();
+        for _ in 0..MOST_LOOKS {
+            let Some(folder) = ports.folder_at(&self.what.from).await? else {
+                return Ok(None);
+            };
+            self.what.folder = Some(folder);
+            let began = Instant::now();
+            match ports.policy.begin_folder_move(&self.what, known).await? {
+                MoveBegun::Row(begun) => {
+                    self.close_everywhere(ports, begun, began).await?;
+                    return Ok(Some(folder));
+                }
+                MoveBegun::LookAgain(newest) => known = newest,
+            }
+        }
+        let why = "other gateways moved folders faster than it could be looked at";
+        Err(StoreError::new("journalling a folder's move", why))
+    }
+
+    async fn close_everywhere(
+        &mut self,
+        ports: &Arc<Ports>,
+        begun: Unannounced<i64>,
+        began: Instant,
     ) -> Result<(), StoreError> {
-        self.what.folder = Some(folder);
-        let began = Instant::now();
-        let begun = ports.policy.begin_folder_move(&self.what).await?;
         let (row, report) = ports.announce_everywhere(begun).await;
         self.row = Some(row);
         self.until = ports.policy.lease().map(|lease| began + lease);

@@ -99,6 +99,17 @@ pub struct FolderMove {
     pub folder: Option<FileIdentity>,
 }
 
+/// What became of the wish to journal a folder's move.
+#[derive(Debug)]
+#[must_use = "a journalled move must be announced and ended, or its places stay closed"]
+pub enum MoveBegun {
+    /// It is journalled in this row, and other gateways are to close its places.
+    Row(Unannounced<i64>),
+    /// It is not: another gateway has ended a move since then, and may have taken the folder along.
+    /// Whoever looks again knows of every move through this commit.
+    LookAgain(i64),
+}
+
 /// Changes that are read at once; fewer are all that there were.
 pub const CHANGES_AT_ONCE: usize = 1_000;
 
@@ -124,11 +135,16 @@ pub trait PolicyStore: Send + Sync + 'static {
     ) -> Result<Vec<FolderRule>, StoreError>;
 
     /// Journals that a folder is about to move or to go, so that a crash in between ends in one
-    /// state (rule D1), and has the other gateways close its places. Returns the journal's row.
+    /// state (rule D1), and has the other gateways close its places. What other gateways moved
+    /// through the commit `known` had gone before the folder was looked for.
     ///
     /// # Errors
     /// Also where a folder at, above or below one of the places is on its way at any gateway.
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError>;
+    async fn begin_folder_move(
+        &self,
+        what: &FolderMove,
+        known: i64,
+    ) -> Result<MoveBegun, StoreError>;
 
     /// Ends a journalled move. If it is `done`, the rules on the folder and below it follow it, or
     /// go where it was removed, in the same commit. Answers whether the row was this gateway's: one

@@ -160,11 +160,12 @@ impl AuthorizedFs {
         let mut event = live.event("rename", AuditOutcome::Intent, from);
         event.second_target = Some(to.as_str().to_owned());
         live.change(event, async {
-            check(&*live.present().await?)?;
             if matches!(found, Found::Partial(_)) {
                 let other = self.try_hold(to, &found).await?;
+                check(&*live.present().await?)?;
                 self.remove_upload(to, other.as_ref()).await?;
             }
+            check(&*live.present().await?)?;
             self.retarget(held, from, to, taken.as_ref()).await
         })
         .await
@@ -181,15 +182,21 @@ impl AuthorizedFs {
         Ok(Some(Held { upload, _settling }))
     }
 
-    /// The upload's file was given another name: so is the new version of it.
+    /// The upload's file was given another name: so is the new version of it, under the same intent
+    /// and by the same decision, as it is by now.
     pub(crate) async fn follow_rename(
         &self,
         held: &Held,
         from: &VirtualPath,
         to: &VirtualPath,
         file: &Metadata,
+        decide: impl Fn(&Present) -> Result<(), FsError>,
     ) {
-        if let Err(error) = self.retarget(held, from, to, Some(file)).await {
+        let follow = async {
+            decide(&*self.live.present().await?)?;
+            self.retarget(held, from, to, Some(file)).await
+        };
+        if let Err(error) = follow.await {
             // Its close says that the file it was to replace is not there any more (rule U4).
             tracing::debug!(%error, %from, %to, "an upload could not follow its file");
         }

@@ -213,7 +213,8 @@ fn event(site: &Site, kind: AuditKind, outcome: AuditOutcome) -> AuditEvent {
 
 /// Journals a move; the row. What is to be told is the gate's matter.
 async fn begin_move(directory: &Directory, what: &portcullis_gate::FolderMove) -> i64 {
-    let _for_the_gate = directory.begin_folder_move(what).await.unwrap();
+    let newest = directory.newest_version().await.unwrap();
+    let _for_the_gate = directory.begin_folder_move(what, newest).await.unwrap();
     let open = directory.unfinished_folder_moves().await.unwrap();
     open.last().unwrap().0
 }

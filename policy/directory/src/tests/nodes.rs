@@ -1,6 +1,6 @@
 //! Several gateways on one database (rules C4, C7, M5).
 
-use portcullis_gate::{AuditStore as _, CutReport};
+use portcullis_gate::{AuditStore as _, CutReport, MoveBegun};
 
 use super::*;
 use crate::NodeName;
@@ -246,6 +246,30 @@ async fn silence(site: &Site, name: &str, milliseconds: i64) {
     query.run(&mut beside, "aging a lease").await.unwrap();
 }
 
+// rule D1: what was looked for before another node's move ended may have gone with that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_is_journalled_only_by_who_knows_the_ends_of_all_others() {
+    needs_a_server();
+    let site = Site::new().await;
+    let (_folder, second) = second(&site).await;
+    let what = super::folders::leaving("/a", Some("/b"));
+    let known = site.directory.newest_version().await.unwrap();
+    let row = begin_move(&second, &what).await;
+    let _for_the_gate = second.end_folder_move(row, true).await.unwrap();
+    let begun = site.directory.begin_folder_move(&what, known).await;
+    let Ok(MoveBegun::LookAgain(newest)) = begun else {
+        panic!("{begun:?}");
+    };
+    assert_eq!(newest, site.directory.newest_version().await.unwrap());
+    assert_eq!(second.others_folder_moves().await.unwrap(), []);
+    // Other changes meanwhile do not matter.
+    site.user("ana").await;
+    let begun = site.directory.begin_folder_move(&what, newest).await;
+    assert!(matches!(begun, Ok(MoveBegun::Row(_))), "{begun:?}");
+    assert_eq!(second.others_folder_moves().await.unwrap().len(), 1);
+    second.close().await;
+}
+
 // rule D1: a move that a dead node left is ended once, by one other, and never by the dead one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_dead_node_left_on_its_way_is_taken_over_once() {
@@ -266,7 +290,9 @@ async fn what_a_dead_node_left_on_its_way_is_taken_over_once() {
     // No second move there, at any node.
     for overlaps in ["/a", "/a/b", "/b/c"] {
         let overlaps = super::folders::leaving(overlaps, None);
-        assert!(site.directory.begin_folder_move(&overlaps).await.is_err());
+        let newest = site.directory.newest_version().await.unwrap();
+        let begun = site.directory.begin_folder_move(&overlaps, newest).await;
+        assert!(begun.is_err());
     }
     // While its lease may hold, or did a lease ago, it is let alone.
     silence(&site, "second", 8_000).await;

@@ -15,8 +15,8 @@ use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, Admin
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, AuthorizedFs, CHANGES_AT_ONCE,
     Change, Connection, ConnectionInfo, Cut, CutReason, CutReport, CutTarget, Durability,
-    EndReason, FolderMove, FolderRule, FsError, Gate, GateConfig, IntentId, LoadedView, NodeReport,
-    OpenOptions, PolicyStore, Session, Transport, Unannounced, ViewBasis,
+    EndReason, FolderMove, FolderRule, FsError, Gate, GateConfig, IntentId, LoadedView, MoveBegun,
+    NodeReport, OpenOptions, PolicyStore, Session, Transport, Unannounced, ViewBasis,
 };
 use portcullis_model::{
     AccessLevel, AccessView, AccountId, AccountName, CredentialId, GrantId, GrantSubject,
@@ -188,12 +188,16 @@ impl PolicyStore for Policy {
             .collect())
     }
 
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
+    async fn begin_folder_move(
+        &self,
+        what: &FolderMove,
+        _known: i64,
+    ) -> Result<MoveBegun, StoreError> {
         let _open = self.beginning.lock().await;
         let mut moves = self.moves.lock().unwrap();
         moves.push((what.clone(), None));
         let row = moves.len() as i64 - 1;
-        Ok(Unannounced::new(row, Change::default()))
+        Ok(MoveBegun::Row(Unannounced::new(row, Change::default())))
     }
 
     async fn end_folder_move(&self, row: i64, done: bool) -> Result<Unannounced<bool>, StoreError> {

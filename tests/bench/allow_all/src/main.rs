@@ -21,8 +21,8 @@ use portcullis_authn::{
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, Change, Durability, FolderMove,
-    FolderRule, Gate, GateConfig, IntentId, LoadedView, PolicyStore, SystemClock, Unannounced,
-    ViewBasis,
+    FolderRule, Gate, GateConfig, IntentId, LoadedView, MoveBegun, PolicyStore, SystemClock,
+    Unannounced, ViewBasis,
 };
 use portcullis_model::{
     AccessView, AccountId, AccountName, CredentialId, Principal, ProtocolSet, SiteRole, VirtualPath,
@@ -99,8 +99,8 @@ impl PolicyStore for Open {
         Ok(Vec::new())
     }
 
-    async fn begin_folder_move(&self, _: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
-        Ok(Unannounced::new(0, Change::default()))
+    async fn begin_folder_move(&self, _: &FolderMove, _: i64) -> Result<MoveBegun, StoreError> {
+        Ok(MoveBegun::Row(Unannounced::new(0, Change::default())))
     }
 
     async fn end_folder_move(&self, _: i64, _: bool) -> Result<Unannounced<bool>, StoreError> {

@@ -63,7 +63,7 @@ pub fn start(world: &Arc<World>, slot: usize) -> Arc<Node> {
     let starting = node.clone();
     tokio::spawn(async move {
         while gate.recover().await.is_err() || gate.join().await.is_err() {}
-        if starting.gate.set(gate.clone()).is_ok() {
+        if starting.gate.set(Arc::downgrade(&gate)).is_ok() {
             gate.run().await;
         }
     });
@@ -149,7 +149,7 @@ pub async fn client(world: Arc<World>, turns: u32) {
 }
 
 async fn login(world: &Arc<World>, node: Arc<Node>) -> Option<Client> {
-    let gate = node.gate.get()?.clone();
+    let gate = node.gate()?;
     let accounts = if world.crowded { 1 } else { 3 };
     let account = AccountId(1 + world.random.below(accounts) as i64);
     let wire = node.plug();
@@ -290,7 +290,7 @@ pub async fn administrator(world: Arc<World>, turns: u32) {
         tokio::time::sleep(Duration::from_millis(world.random.below(700))).await;
         let slots = world.nodes.lock().unwrap().len();
         let node = world.node(world.random.below(slots as u64) as usize);
-        let Some(gate) = node.gate.get().cloned() else {
+        let Some(gate) = node.gate() else {
             continue;
         };
         let change = some_change(&world);

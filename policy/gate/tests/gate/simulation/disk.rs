@@ -2,6 +2,8 @@
 //!
 //! Every step on it is held against what policy allowed at the moment of the decision.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use portcullis_gate::{
     Durability, FileIdentity, Listing, Metadata, NewAttributes, OpenFile, Permit, Space, StageFrom,
@@ -181,7 +183,8 @@ macro_rules! open_file {
 
             async fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
                 self.ports.step().await;
-                if self.ports.world.random.percent(2) {
+                let world = &self.ports.world;
+                if !world.calm.load(Ordering::SeqCst) && world.random.percent(2) {
                     return Err(StorageError::NoSpace);
                 }
                 self.inner.write_at(offset, data).await
@@ -241,6 +244,9 @@ impl StagedFile for Staged {
     }
 
     async fn rename(&self, from: Permit<p::RenameFrom>, to: Permit<p::RenameTo>) -> Result<()> {
+        let go = [(Action::Rename, PlaceKind::File)];
+        self.ports
+            .judge("rename an upload", &go, from.path(), from.account());
         self.ports
             .judge("rename an upload to", ARRIVE, to.path(), to.account());
         self.ports.step().await;

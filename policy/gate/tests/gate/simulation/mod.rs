@@ -14,6 +14,7 @@
 
 mod actors;
 mod disk;
+mod found;
 mod ports;
 mod random;
 mod site;
@@ -55,21 +56,26 @@ fn run(seed: u64) -> (Option<String>, Vec<String>) {
     runtime.block_on(async {
         let slots = 1 + (seed % 3) as usize;
         let world = World::new(seed, slots);
-        if tokio::time::timeout(STUCK, schedule(&world, slots))
-            .await
-            .is_err()
-        {
-            world.broken(|| "somebody waits for ever".to_owned());
-        }
-        let verdict = world.verdict();
-        world
-            .nodes
-            .lock()
-            .unwrap()
-            .iter()
-            .for_each(|node| node.alive.store(false, Ordering::SeqCst));
-        verdict
+        watched(&world, schedule(&world, slots)).await
     })
+}
+
+/// What was broken until this was over, and what happened.
+async fn watched(
+    world: &Arc<World>,
+    schedule: impl Future<Output = ()>,
+) -> (Option<String>, Vec<String>) {
+    if tokio::time::timeout(STUCK, schedule).await.is_err() {
+        world.broken(|| "somebody waits for ever".to_owned());
+    }
+    let verdict = world.verdict();
+    world
+        .nodes
+        .lock()
+        .unwrap()
+        .iter()
+        .for_each(|node| node.alive.store(false, Ordering::SeqCst));
+    verdict
 }
 
 async fn schedule(world: &Arc<World>, slots: usize) {
@@ -108,7 +114,7 @@ async fn keeper(node: &Arc<Node>) -> (Session, Arc<Wire>) {
         protocol: Protocol::Sftp,
         peer: "192.0.2.9:4000".parse().unwrap(),
     };
-    let gate = node.gate.get().expect("it has started").clone();
+    let gate = node.gate().expect("it has started");
     let wire: Arc<Wire> = Arc::default();
     let held = ProvenCredential {
         id: CredentialId(100 * KEEPER.0),

@@ -12,7 +12,7 @@ use portcullis_authn::{Clock, RefusalReason, StoreError};
 use portcullis_gate::admin::{Actor, AdminChange, AdminError, AdminOutcome, AdminQuery};
 use portcullis_gate::{
     AdmissionAnswer, AdmissionRequest, AuditEvent, AuditStore, Change, Cut, CutReason, CutReport,
-    CutTarget, FolderMove, FolderRule, IntentId, JournalledMove, LoadedView, NodeReport,
+    CutTarget, FolderMove, FolderRule, IntentId, JournalledMove, LoadedView, MoveBegun, NodeReport,
     PolicyStore, Unannounced, ViewBasis,
 };
 use portcullis_model::{AccountId, AccountName, CredentialId, Protocol, VirtualPath};
@@ -140,10 +140,19 @@ impl PolicyStore for Ports {
         .await
     }
 
-    async fn begin_folder_move(&self, what: &FolderMove) -> Result<Unannounced<i64>, StoreError> {
+    async fn begin_folder_move(
+        &self,
+        what: &FolderMove,
+        known: i64,
+    ) -> Result<MoveBegun, StoreError> {
+        drop(self.node.journal.lock().await);
         let slot = self.node.slot;
         let journal = |world: &Arc<World>| {
             let mut shared = world.shared.lock().unwrap();
+            let mut since = shared.commits.iter().skip(known as usize + 1);
+            if since.any(|commit| commit.change.opens.is_some()) {
+                return Ok(MoveBegun::LookAgain(shared.commits.len() as i64 - 1));
+            }
             if shared.moves.values().any(|row| row.what.meets(what)) {
                 return Err(StoreError::new(
                     "the journal",
@@ -165,7 +174,8 @@ impl PolicyStore for Ports {
                 closes: Some(JournalledMove { row, what }),
                 ..Change::default()
             };
-            Ok(Unannounced::new(row, world.commit(change, |_| {})))
+            let change = world.commit(change, |_| {});
+            Ok(MoveBegun::Row(Unannounced::new(row, change)))
         };
         self.ask(journal).await?
     }

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use portcullis_gate::{Change, EndReason, FolderMove, Gate, IntentId, Transport};
@@ -92,11 +92,14 @@ pub struct Node {
     /// Its way to the directory is interrupted.
     pub cut_off: AtomicBool,
     pub heard: Notify,
+    /// Journalling a move waits.
+    pub journal: tokio::sync::Mutex<()>,
     /// Which commits its sessions were told of.
     told: Mutex<BTreeSet<i64>>,
     vouched: Mutex<Instant>,
     wires: Mutex<Vec<Arc<Wire>>>,
-    pub gate: OnceLock<Arc<Gate>>,
+    /// Not its owner: it owns this, by its ports.
+    pub gate: OnceLock<Weak<Gate>>,
     pub steps: AtomicI64,
 }
 
@@ -365,12 +368,18 @@ impl Node {
             died: Semaphore::new(0),
             cut_off: AtomicBool::new(false),
             heard: Notify::new(),
+            journal: tokio::sync::Mutex::default(),
             told: Mutex::new((0..=told).collect()),
             vouched: Mutex::new(Instant::now() + LEASE),
             wires: Mutex::default(),
             gate: OnceLock::new(),
             steps: AtomicI64::new(0),
         }
+    }
+
+    /// Once it has started.
+    pub fn gate(&self) -> Option<Arc<Gate>> {
+        self.gate.get()?.upgrade()
     }
 
     pub async fn died(&self) {
