@@ -110,6 +110,7 @@ fn ftp_config(ftp: &Ftp, limits: &Limits) -> FtpConfig {
         },
         unclean_end: ftp.unclean_end,
         proxies: proxies(ftp.proxies.as_ref()),
+        login_time: limits.login(),
         idle: limits.idle(),
         data_wait: limits.data(),
     }

@@ -70,6 +70,8 @@ pub struct FtpConfig {
     pub unclean_end: bool,
     /// Proxies that must say a client's address, on data connections too.
     pub proxies: Proxies,
+    /// Time for a whole login, after REIN too (rule B3).
+    pub login_time: Duration,
     /// A connection on which nothing happens for so long is closed.
     pub idle: Duration,
     /// A passive port that nobody uses is given back after so long, and a data connection must have
@@ -89,6 +91,7 @@ impl Default for FtpConfig {
             ascii: Ascii::Convert,
             unclean_end: false,
             proxies: Proxies::default(),
+            login_time: Duration::from_secs(30),
             idle: Duration::from_secs(3600),
             data_wait: Duration::from_secs(30),
         }

@@ -81,6 +81,8 @@ pub(crate) struct Conversation {
     waiting: VecDeque<Line>,
     leave: watch::Receiver<Option<EndReason>>,
     before_login: u32,
+    /// After REIN: when somebody must be logged in again. The first time is the listener's to watch.
+    login_by: Option<Instant>,
 }
 
 impl Conversation {
@@ -112,6 +114,7 @@ impl Conversation {
             waiting: VecDeque::new(),
             leave,
             before_login: 0,
+            login_by: None,
         };
         conversation.login = Some(conversation.new_login());
         conversation
@@ -157,14 +160,20 @@ impl Conversation {
             }
             let idle = Instant::now() + self.service.config.idle;
             let port_ends = self.port_ends();
-            let until = port_ends.map_or(idle, |end| end.min(idle));
+            let until = [port_ends, self.login_by]
+                .into_iter()
+                .flatten()
+                .fold(idle, Instant::min);
             tokio::select! {
                 biased;
                 reason = leaving(&mut self.leave) => return Err(Some(good_bye(reason))),
                 heard = self.control.next_line() => return heard.map_err(last_words),
                 () = sleep_until(until) => {}
             }
-            if port_ends.is_none_or(|end| end > idle) {
+            if self.login_by == Some(until) {
+                return Err(Some(good_bye(EndReason::LoginLimit)));
+            }
+            if port_ends != Some(until) {
                 return Err(Some(good_bye(EndReason::Idle)));
             }
             // Nobody came to the passive port: it is given back.
@@ -253,6 +262,8 @@ impl Conversation {
             return Goes::Out;
         }
         self.login = Some(self.new_login());
+        self.before_login = 0;
+        self.login_by = Some(Instant::now() + self.service.config.login_time);
         if self.control.tls().is_none() {
             return Goes::On;
         }
@@ -386,6 +397,7 @@ impl Conversation {
                 self.service.owners.note(self.first, owner);
                 self.served = Some(Box::new(Served::new(*session)));
                 self.login = None;
+                self.login_by = None;
                 self.slot.admitted();
                 Next::Reply(reply)
             }

@@ -21,6 +21,9 @@ use crate::control::Wire;
 use crate::owners::{Owner, Owners};
 use crate::reply::{Reply, sentence};
 
+/// Bytes of an upload under TLS that are taken from the kernel at once.
+const FAR_AHEAD: usize = 256 * 1024;
+
 /// How the next data connection comes about.
 #[derive(Default)]
 pub(crate) enum Channel {
@@ -121,7 +124,10 @@ impl Agreed {
 }
 
 impl Private {
-    async fn protect(&self, stream: KillableStream, upload: bool) -> Result<Wire, DataError> {
+    async fn protect(&self, mut stream: KillableStream, upload: bool) -> Result<Wire, DataError> {
+        if upload {
+            stream.read_far_ahead(FAR_AHEAD);
+        }
         let tickets = if upload {
             Tickets::Keep
         } else {

@@ -37,46 +37,66 @@ pub struct KillableStream {
     looks_behind_urgent: bool,
 }
 
-/// Bytes that were read and not asked for yet; holds no memory while nothing comes.
-#[derive(Debug, Default)]
+/// Bytes that were read and not asked for yet; holds no memory while nothing comes, unless much
+/// does.
+#[derive(Debug)]
 struct Ahead {
-    bytes: Vec<u8>,
+    /// Room for what is read at once.
+    room: Vec<u8>,
+    size: usize,
+    /// What was read of it.
+    filled: usize,
     /// Handed out already.
     taken: usize,
 }
 
+impl Default for Ahead {
+    fn default() -> Self {
+        Ahead {
+            room: Vec::new(),
+            size: AHEAD,
+            filled: 0,
+            taken: 0,
+        }
+    }
+}
+
 impl Ahead {
     fn hand_out(&mut self, buffer: &mut ReadBuf<'_>) {
-        let rest = self.bytes.get(self.taken..).unwrap_or_default();
+        let rest = self.room.get(self.taken..self.filled).unwrap_or_default();
         let now = rest.get(..buffer.remaining()).unwrap_or(rest);
         buffer.put_slice(now);
         self.taken += now.len();
     }
 
     fn is_empty(&self) -> bool {
-        self.taken >= self.bytes.len()
+        self.taken >= self.filled
+    }
+
+    /// Nothing more comes for a while.
+    fn rest(&mut self) {
+        if self.size == AHEAD {
+            self.room = Vec::new();
+        }
+        (self.filled, self.taken) = (0, 0);
     }
 
     /// Reads what has come; all that was read before was handed out.
     fn fill(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.bytes.resize(AHEAD, 0);
+        self.room.resize(self.size, 0);
         self.taken = 0;
-        let mut room = ReadBuf::new(&mut self.bytes);
+        let mut room = ReadBuf::new(&mut self.room);
         let answer = Pin::new(stream).poll_read(cx, &mut room);
-        let filled = room.filled().len();
-        self.bytes.truncate(filled);
+        self.filled = room.filled().len();
         answer
     }
 
     /// Adds what stands behind the place where a read has ended, without waiting.
     fn fill_behind(&mut self, stream: &TcpStream) {
-        let filled = self.bytes.len();
-        self.bytes.resize(AHEAD, 0);
-        let room = self.bytes.get_mut(filled..).unwrap_or_default();
+        let room = self.room.get_mut(self.filled..).unwrap_or_default();
         let socket = socket2::SockRef::from(stream);
         // Nothing there, or an end, is told by the next read.
-        let more = io::Read::read(&mut &*socket, room).unwrap_or_default();
-        self.bytes.truncate(filled + more);
+        self.filled += io::Read::read(&mut &*socket, room).unwrap_or_default();
     }
 }
 
@@ -235,10 +255,16 @@ impl KillableStream {
         self.looks_behind_urgent = true;
     }
 
+    /// Takes up to so many bytes from the kernel at once, whoever asks for how few: for TLS, which
+    /// asks for 4 KiB at a time. The memory is kept.
+    pub fn read_far_ahead(&mut self, bytes: usize) {
+        self.ahead.size = bytes.max(AHEAD);
+    }
+
     /// Forgets what was read ahead and not asked for yet: where a client goes over to TLS, nothing
     /// that came in clear may be taken for what it said under TLS.
     pub fn forget_ahead(&mut self) {
-        self.ahead = Ahead::default();
+        self.ahead.rest();
     }
 
     fn wait_promptly(prompt_waits: &mut u8, stream: &TcpStream) {
@@ -280,7 +306,7 @@ impl AsyncRead for KillableStream {
             return Poll::Ready(Err(reset()));
         };
         if this.ahead.is_empty() {
-            let answer = if buffer.remaining() < AHEAD {
+            let answer = if buffer.remaining() < this.ahead.size {
                 let answer = this.ahead.fill(stream, cx);
                 if this.looks_behind_urgent && !this.ahead.is_empty() {
                     this.ahead.fill_behind(stream);
@@ -290,7 +316,7 @@ impl AsyncRead for KillableStream {
                 Pin::new(&mut *stream).poll_read(cx, buffer)
             };
             if answer.is_pending() {
-                this.ahead = Ahead::default();
+                this.ahead.rest();
                 Self::wait_promptly(&mut this.prompt_waits, stream);
                 remember(&mut socket.reader, cx);
             }
@@ -402,7 +428,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let mut read = vec![0; 4];
         stream.read_exact(&mut read).await.unwrap();
-        assert_eq!((stream.ahead.bytes.len(), stream.ahead.taken), (AHEAD, 4));
+        assert_eq!((stream.ahead.filled, stream.ahead.taken), (AHEAD, 4));
         // Through the end of what was read ahead, and a great one past it.
         for length in [AHEAD - 10, 12, 2 * AHEAD - 6] {
             let start = read.len();
@@ -412,7 +438,7 @@ mod tests {
         assert_eq!(read, sent);
         let waiting = tokio::time::timeout(Duration::from_millis(10), stream.read_u8());
         assert!(waiting.await.is_err());
-        assert_eq!(stream.ahead.bytes.capacity(), 0);
+        assert_eq!(stream.ahead.room.capacity(), 0);
     }
 
     // rule C5: what came before an abort is not read after it.
@@ -421,7 +447,10 @@ mod tests {
         let (mut client, mut stream, transport) = pair().await;
         client.write_all(b"ab").await.unwrap();
         assert_eq!(stream.read_u8().await.unwrap(), b'a');
-        assert_eq!(stream.ahead.bytes, b"ab");
+        assert_eq!(
+            stream.ahead.room.get(..stream.ahead.filled),
+            Some(&b"ab"[..])
+        );
         transport.abort();
         assert_eq!(
             stream.read_u8().await.unwrap_err().kind(),
