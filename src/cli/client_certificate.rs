@@ -41,8 +41,8 @@ pub enum Command {
 
 const ADD_HELP: &str = "\
 Beside a right password or key, the certificate is a second factor: for jobs that nobody watches.
-It is known by its public key; who signed it does not matter. It is kept for the protocols that
-speak TLS, and is not yet effective: SFTP, which this release serves, does not.
+It is known by its public key; who signed it does not matter. Clients show it over FTP under TLS;
+SFTP has no TLS.
 
 Example:
   portcullis client-certificate add backup backup.pem";

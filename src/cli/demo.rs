@@ -25,12 +25,12 @@ use secrets::Secrets;
 /// The demo's data folder where none is named.
 const DEFAULT_DATA: &str = "./portcullis-demo";
 
-/// Runs a gateway on a free port of loopback, with embedded SQLite, a local folder, and a small
+/// Runs a gateway on free ports of loopback, with embedded SQLite, a local folder, and a small
 /// site: a partner, an employee, a leaver and an administrator.
 #[derive(Args)]
 #[command(after_help = "\
 The first start makes fresh secrets and keeps them in demo-secrets.json in the data folder; the next
-start uses them again, on another port. Accounts that were deleted since stay deleted and are told
+start uses them again, on other ports. Accounts that were deleted since stay deleted and are told
 no more; for a whole site again name a new folder with --data. Nothing but this host can connect.
 
 For scripts, --ready-file writes, once everything listens, one JSON object:
@@ -182,7 +182,7 @@ async fn forget_the_gone(
     Ok(gone)
 }
 
-/// The demo's settings: loopback, a free port, and room for 1,200 sessions of one address.
+/// The demo's settings: loopback, free ports, and room for 1,200 sessions of one address.
 fn config() -> Config {
     let mut config = Config::default();
     let here = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
