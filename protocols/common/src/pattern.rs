@@ -10,6 +10,9 @@ use portcullis_model::FileName;
 /// `*` in one component; more cost more than anybody needs.
 const MAX_STARS: usize = 16;
 
+/// Ranges within brackets, together.
+const MAX_RANGES: usize = 256;
+
 /// One character of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sign {
@@ -39,6 +42,13 @@ enum Piece {
 }
 
 impl Piece {
+    fn ranges(&self) -> usize {
+        match self {
+            Piece::Class { ranges, .. } => ranges.len(),
+            Piece::Char(_) | Piece::One | Piece::Any => 0,
+        }
+    }
+
     fn takes(&self, char: char) -> bool {
         match self {
             Piece::Char(wanted) => *wanted == char,
@@ -85,7 +95,10 @@ impl Pattern {
             .iter()
             .filter(|piece| matches!(piece, Piece::Any))
             .count();
-        let fits = stars <= MAX_STARS && pieces.len() - stars <= FileName::MAX_BYTES;
+        let ranges: usize = pieces.iter().map(Piece::ranges).sum();
+        let fits = stars <= MAX_STARS
+            && ranges <= MAX_RANGES
+            && pieces.len() - stars <= FileName::MAX_BYTES;
         fits.then_some(Pattern(pieces))
     }
 

@@ -91,7 +91,14 @@ pub(crate) async fn store(served: &mut Served, command: &Command, terms: Terms) 
     if once.restart > 0 && once.restart > file.stat().await?.size {
         return Err(beyond_the_end());
     }
-    Ok(take("Ready.".to_owned(), file, once.restart, once, terms))
+    let at = once.restart;
+    Ok(take(
+        "Ready.".to_owned(),
+        file,
+        Place { at, cuts: at > 0 },
+        once,
+        terms,
+    ))
 }
 
 /// APPE.
@@ -107,7 +114,11 @@ pub(crate) async fn append(served: &mut Served, command: &Command, terms: Terms)
     };
     let file = served.fs.open(&path, options).await?;
     let end = file.stat().await?.size;
-    Ok(take("Ready.".to_owned(), file, end, once, terms))
+    let place = Place {
+        at: end,
+        cuts: false,
+    };
+    Ok(take("Ready.".to_owned(), file, place, once, terms))
 }
 
 /// STOU: under a name that nobody has (RFC 959 section 4.1.3, RFC 1123 section 4.1.2.9).
@@ -124,7 +135,10 @@ pub(crate) async fn store_unique(served: &mut Served, terms: Terms) -> Begun {
         let name = format!("upload-{:016x}", rand::random::<u64>());
         let path = served.place(name.as_bytes())?;
         match served.fs.open(&path, options).await {
-            Ok(file) => return Ok(take(format!("FILE: {name}"), file, 0, once, terms)),
+            Ok(file) => {
+                let place = Place { at: 0, cuts: false };
+                return Ok(take(format!("FILE: {name}"), file, place, once, terms));
+            }
             Err(FsError::AlreadyExists) => {}
             Err(error) => return Err(error.into()),
         }
@@ -132,19 +146,31 @@ pub(crate) async fn store_unique(served: &mut Served, terms: Terms) -> Begun {
     Err(FsError::AlreadyExists.into())
 }
 
-fn take(words: String, file: AuthorizedFile, at: u64, once: Once, terms: Terms) -> Work {
+/// Where an upload's bytes go.
+struct Place {
+    at: u64,
+    /// Whether what lies behind the last one is cut off.
+    cuts: bool,
+}
+
+fn take(words: String, file: AuthorizedFile, place: Place, once: Once, terms: Terms) -> Work {
+    let settling = Arc::default();
     let upload = Upload {
-        at,
+        at: place.at,
         // How many bytes converted lines will be, nobody can announce.
         announced: once.announced.filter(|_| !terms.ascii),
-        cuts: once.restart > 0,
+        cuts: place.cuts,
         ascii: terms.ascii,
         unclean_end: terms.unclean_end,
+        settling: Arc::clone(&settling),
     };
     let progress = Progress::default();
     let agreed = terms.agreed.by(once.channel);
     let run = transfer::upload(file, upload, agreed, progress.clone());
-    Work::transfer(words, progress, run)
+    Work {
+        settling,
+        ..Work::transfer(words, progress, run)
+    }
 }
 
 /// LIST and NLST.

@@ -2,13 +2,15 @@
 //!
 //! Owns the order of things: TLS, login, commands, what may come while a transfer runs, and the end.
 //! Knows nothing of files: commands about them are handed on with a logged-in session.
-//! INVARIANT: while a transfer runs, only ABOR, STAT and the end of the connection reach it; every
-//! other command waits its turn, and no more of them are read than [`MAX_WAITING`]. Without a session
-//! only what the table of commands lists as open to all is heard.
+//! INVARIANT: while a transfer runs, only ABOR, STAT, NOOP and the end of the connection are heard;
+//! every other command waits its turn, and more than [`MAX_WAITING`] of them end the connection: its
+//! end must never go unheard. Without a session only what the table of commands lists as open to all
+//! is heard.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis_gate::{ConnectionInfo, EndReason};
 use portcullis_model::Protocol;
@@ -20,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::command::{Command, Stage, Verb};
 use crate::config::{Ascii, TlsStart};
 use crate::control::{Control, Unheard};
-use crate::data::{Agreed, Channel, Private};
+use crate::data::{Agreed, Channel, Lingering, Private};
 use crate::login::{Answer, Login};
 use crate::reply::Reply;
 use crate::served::Served;
@@ -32,6 +34,10 @@ use crate::{begin, ops, parameters, quirks, told};
 const MAX_WAITING: usize = 32;
 /// Commands that one connection may send before somebody is logged in.
 const MAX_BEFORE_LOGIN: u32 = 200;
+/// Times that one connection may start over; each has its own login attempts.
+const MAX_STARTS: u32 = 3;
+/// What was sent may take so long to arrive after the control connection has ended.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// A line as it came.
 type Line = Zeroizing<Vec<u8>>;
@@ -83,6 +89,8 @@ pub(crate) struct Conversation {
     before_login: u32,
     /// After REIN: when somebody must be logged in again. The first time is the listener's to watch.
     login_by: Option<Instant>,
+    starts: u32,
+    lingering: Lingering,
 }
 
 impl Conversation {
@@ -115,6 +123,8 @@ impl Conversation {
             leave,
             before_login: 0,
             login_by: None,
+            starts: 0,
+            lingering: Lingering::new(),
         };
         conversation.login = Some(conversation.new_login());
         conversation
@@ -150,6 +160,8 @@ impl Conversation {
         // Whatever the session holds goes before the client hears that the connection is over.
         drop(self.served.take());
         self.control.close().await;
+        // What is on its way may still arrive; it takes no longer than this.
+        let _ = tokio::time::timeout(ARRIVAL, self.lingering.ended()).await;
     }
 
     /// The next command's line, or the reply after which nothing comes any more.
@@ -258,6 +270,12 @@ impl Conversation {
         self.served = None;
         self.waiting.clear();
         self.protection = Protection::default();
+        self.slot.waits_again();
+        self.starts += 1;
+        if self.starts > MAX_STARTS {
+            self.say(Reply::new(421, "Connect anew instead.")).await;
+            return Goes::Out;
+        }
         if self.say(reply).await == Goes::Out {
             return Goes::Out;
         }
@@ -290,11 +308,11 @@ impl Conversation {
             tokio::select! {
                 biased;
                 reason = leaving(&mut self.leave) => {
-                    drop(work);
+                    self.break_off(work).await;
                     self.say(good_bye(reason)).await;
                     return Goes::Out;
                 }
-                heard = self.control.next_line(), if self.waiting.len() < MAX_WAITING => {
+                heard = self.control.next_line() => {
                     let line = match heard {
                         Ok(line) => line,
                         Err(unheard) => return self.unheard(work, unheard).await,
@@ -307,13 +325,25 @@ impl Conversation {
                                 return Goes::Out;
                             }
                         }
+                        // Clients keep the connection alive by it.
+                        Ok((Verb::Noop, _)) => {
+                            if self.say(Reply::new(200, "Done.")).await == Goes::Out {
+                                return Goes::Out;
+                            }
+                        }
+                        _ if self.waiting.len() >= MAX_WAITING => {
+                            drop(work);
+                            let text = "Too many commands during a transfer; closing.";
+                            self.say(Reply::new(421, text)).await;
+                            return Goes::Out;
+                        }
                         _ => self.waiting.push_back(line),
                     }
                 }
                 last = &mut work.run => return self.say(last).await,
                 () = sleep_until(moved.1) => {
                     if work.bytes() == moved.0 {
-                        drop(work);
+                        self.break_off(work).await;
                         self.say(good_bye(EndReason::Idle)).await;
                         return Goes::Out;
                     }
@@ -325,17 +355,26 @@ impl Conversation {
 
     /// The control connection is over: nothing is published (rule U2).
     async fn unheard(&mut self, work: Work, unheard: Unheard) -> Goes {
-        drop(work);
+        self.break_off(work).await;
         if let Some(last) = last_words(unheard) {
             self.say(last).await;
         }
         Goes::Out
     }
 
-    async fn abort(&mut self, work: Work) -> Goes {
+    /// Ends a transfer before its time; one that is settled already comes to its end. Its last reply
+    /// says which.
+    async fn break_off(&mut self, work: Work) -> Reply {
+        if work.is_settling() {
+            return work.run.await;
+        }
         drop(work);
-        let broken = Reply::new(426, "Transfer broken off.");
-        if self.say(broken).await == Goes::Out {
+        Reply::new(426, "Transfer broken off.")
+    }
+
+    async fn abort(&mut self, work: Work) -> Goes {
+        let last = self.break_off(work).await;
+        if self.say(last).await == Goes::Out {
             return Goes::Out;
         }
         self.say(Reply::new(226, "ABOR is done.")).await
@@ -385,7 +424,7 @@ impl Conversation {
             return Next::Close(not_logged_in());
         };
         let answer = match command.verb {
-            Verb::User => login.user(&command.argument).await,
+            Verb::User => login.user(&command.argument),
             Verb::Pass => login.password(&command.argument).await,
             _ => login.account(&command.argument).await,
         };
@@ -484,6 +523,7 @@ impl Conversation {
                 control: Arc::clone(&self.transport),
                 wait: config.data_wait,
                 upload,
+                lingering: self.lingering.clone(),
             },
             ascii: self.converts(),
             unclean_end: config.unclean_end,

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use portcullis_net::{FirstConnection, KillableStream, Tickets, Tls, TlsStream, close_notify};
+use portcullis_net::{FirstConnection, KillableStream, Tls, TlsStream};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -22,6 +22,10 @@ pub(crate) const MAX_LINE: usize = 8 * 1024;
 const READ: usize = 2 * 1024;
 /// A client has so long to take part in a handshake, or in the end of TLS.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+/// A client takes a reply within so long, or is not there.
+const SEND: Duration = Duration::from_secs(60);
+/// A client takes part in the end of the connection for so long.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// Records that a client may still send under TLS that is over; more is no farewell.
 const MAX_FAREWELL: u32 = 16;
 
@@ -174,8 +178,12 @@ impl Control {
         let mut bytes = Vec::with_capacity(64);
         reply.put(&mut bytes);
         let wire = self.wire()?;
-        wire.write_all(&bytes).await?;
-        wire.flush().await
+        let sending = async {
+            wire.write_all(&bytes).await?;
+            wire.flush().await
+        };
+        let sent = tokio::time::timeout(SEND, sending).await;
+        sent.map_err(|_| io::ErrorKind::TimedOut)?
     }
 
     /// Goes over to TLS. What had come in clear and was not taken yet is thrown away: whoever sits
@@ -189,8 +197,7 @@ impl Control {
             return Err(io::ErrorKind::NotConnected.into());
         };
         stream.forget_ahead();
-        let accepting =
-            tokio::time::timeout(HANDSHAKE, tls.accept(stream, first, Tickets::HandOut));
+        let accepting = tokio::time::timeout(HANDSHAKE, tls.accept(stream, first));
         let stream = accepting.await.map_err(|_| io::ErrorKind::TimedOut)??;
         self.wire = Some(Wire::Tls(Box::new(stream)));
         Ok(())
@@ -232,16 +239,9 @@ impl Control {
 
     /// Closes in good order, as far as the client takes part.
     pub(crate) async fn close(mut self) {
+        let Some(wire) = &mut self.wire else { return };
         // A client that has gone needs no farewell.
-        match &mut self.wire {
-            Some(Wire::Tls(stream)) => {
-                let _ = close_notify(stream).await;
-            }
-            Some(wire @ Wire::Clear(_)) => {
-                let _ = wire.finish().await;
-            }
-            None => {}
-        }
+        let _ = tokio::time::timeout(FAREWELL, wire.finish()).await;
     }
 }
 

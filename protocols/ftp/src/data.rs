@@ -12,9 +12,12 @@ use std::time::Duration;
 use portcullis_gate::Transport as _;
 use portcullis_net::{
     FirstConnection, KillableStream, PassiveSocket, Proxies, Resumed, StreamTransport, Tickets,
-    Tls, connect_back, resumed,
+    Tls, connect_back,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::config::DataSession;
 use crate::control::Wire;
@@ -23,6 +26,9 @@ use crate::reply::{Reply, sentence};
 
 /// Bytes of an upload under TLS that are taken from the kernel at once.
 const FAR_AHEAD: usize = 256 * 1024;
+
+/// A client takes what was sent within so long.
+const LINGER: Duration = Duration::from_secs(60);
 
 /// How the next data connection comes about.
 #[derive(Default)]
@@ -58,12 +64,53 @@ pub(crate) struct Agreed {
     pub(crate) wait: Duration,
     /// Whether the client only sends.
     pub(crate) upload: bool,
+    /// Where connections end that have been sent everything.
+    pub(crate) lingering: Lingering,
 }
 
-/// An open data connection.
+/// Data connections of one control connection that have been sent everything, and are not known to
+/// have arrived. Few at a time: the next transfer waits for one of them to end.
+#[derive(Clone)]
+pub(crate) struct Lingering {
+    tasks: TaskTracker,
+    room: Arc<Semaphore>,
+}
+
+/// Connections that may linger at once.
+const MAX_LINGERING: usize = 8;
+
+impl Lingering {
+    pub(crate) fn new() -> Self {
+        Lingering {
+            tasks: TaskTracker::new(),
+            room: Arc::new(Semaphore::new(MAX_LINGERING)),
+        }
+    }
+
+    /// Lets a connection end by itself.
+    pub(crate) async fn leave(&self, data: Data) {
+        let Ok(turn) = Arc::clone(&self.room).acquire_owned().await else {
+            return;
+        };
+        self.tasks.spawn(async move {
+            data.linger().await;
+            drop(turn);
+        });
+    }
+
+    /// Waits until all have ended.
+    pub(crate) async fn ended(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// An open data connection. Dropped before it was finished, it is reset, so that the client does not
+/// take what it has for everything.
 pub(crate) struct Data {
     pub(crate) wire: Wire,
     transport: Arc<StreamTransport>,
+    finished: bool,
 }
 
 /// Why none came about.
@@ -119,7 +166,11 @@ impl Agreed {
             None => Wire::Clear(stream),
             Some(private) => private.protect(stream, self.upload).await?,
         };
-        Ok(Data { wire, transport })
+        Ok(Data {
+            wire,
+            transport,
+            finished: false,
+        })
     }
 }
 
@@ -133,26 +184,51 @@ impl Private {
         } else {
             Tickets::HandOut
         };
-        let stream = self.tls.accept(stream, &self.first, tickets).await;
-        let stream = stream.map_err(DataError::Handshake)?;
-        let required = self.session == DataSession::Require;
-        match resumed(&stream) {
-            Resumed::From(first) if first == self.first => {}
+        let accepting = self.tls.accept_further(stream, &self.first, tickets);
+        let (stream, resumed) = accepting.await.map_err(DataError::Handshake)?;
+        match resumed {
             // rclone keeps one store of sessions for all its connections: one of the same client, or
-            // of one that has not logged in yet, proves as much as a whole handshake does.
-            Resumed::From(first) if self.owners.is_anothers(&self.owner, &first) => {
+            // of one that has not logged in yet, is as good as none.
+            Resumed::Foreign(other) if self.owners.is_anothers(&self.owner, &other) => {
                 return Err(DataError::ForeignSession);
             }
-            Resumed::From(_) | Resumed::No if required => return Err(DataError::NoSession),
-            Resumed::From(_) | Resumed::No => {}
+            Resumed::Foreign(_) | Resumed::No if self.session == DataSession::Require => {
+                return Err(DataError::NoSession);
+            }
+            Resumed::Own | Resumed::Foreign(_) | Resumed::No => {}
         }
         Ok(Wire::Tls(Box::new(stream)))
     }
 }
 
 impl Data {
-    /// Closes abortively, so that the client does not take what it has for everything.
-    pub(crate) fn abort(&self) {
-        self.transport.abort();
+    /// Says that this was all: close_notify under TLS, and the end of this side.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub(crate) async fn finish(&mut self) -> io::Result<()> {
+        self.wire.flush().await?;
+        self.wire.finish().await?;
+        self.finished = true;
+        Ok(())
+    }
+
+    /// Waits until the client has ended its side too, which it does when it has everything. Until
+    /// then a cut still finds the connection, and throws away what is queued (rule C5).
+    pub(crate) async fn linger(mut self) {
+        let mut rest = [0; 64];
+        let until_the_end =
+            async { while self.wire.read(&mut rest).await.is_ok_and(|count| count > 0) {} };
+        if tokio::time::timeout(LINGER, until_the_end).await.is_err() {
+            self.transport.abort();
+        }
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.transport.abort();
+        }
     }
 }

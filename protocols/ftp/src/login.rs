@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use portcullis_authn::{
     AttemptContext, AuthenticatedPrincipal, Authenticator, AuthnAttempt, ClientCertificate,
-    Credential, Outcome, Refusal, SecretText,
+    Credential, Need, NewPasswordCause, Outcome, Refusal, RefusalReason, SecretText,
 };
 use portcullis_gate::{Connection, Gate, Session};
 use portcullis_model::Protocol;
@@ -71,12 +71,11 @@ impl Login {
         }
     }
 
-    /// USER. The same reply whoever it is.
-    pub(crate) async fn user(&mut self, name: &[u8]) -> Answer {
+    /// USER. The same reply whoever it is, at once: nobody is looked up yet (rule L2).
+    pub(crate) fn user(&mut self, name: &[u8]) -> Answer {
         // A name that is not UTF-8 is nobody's, and goes on as a wrong one.
         self.user = String::from_utf8_lossy(name).into_owned();
         self.asked = Asked::Password;
-        self.attempt.begin(&self.user).await;
         Answer::Reply(Reply::new(
             331,
             "Password, please; with the code behind it if one is due.",
@@ -101,12 +100,21 @@ impl Login {
 
     async fn submit(&mut self, credential: Credential) -> Answer {
         match self.attempt.submit(&self.user, credential).await {
-            Outcome::Need(portcullis_authn::Need::Code { .. }) => {
+            Outcome::Need(Need::Code { .. }) => {
                 self.asked = Asked::Code;
                 Answer::Reply(Reply::new(332, "A code is due: send it as ACCT."))
             }
-            // New passwords are not asked for here: whoever watches a job could not give one.
-            Outcome::Need(_) => Answer::Reply(refusal()),
+            // FTP has no word for asking for a new password: the refusal reads and lasts like any.
+            Outcome::Need(need) => {
+                let reason = match need {
+                    Need::NewPassword {
+                        cause: NewPasswordCause::MustChange,
+                        ..
+                    } => RefusalReason::PasswordMustChange,
+                    _ => RefusalReason::OutOfOrder,
+                };
+                refused(self.attempt.refused_at_admission(reason).await)
+            }
             Outcome::Accepted(proof) => self.admit(proof).await,
             Outcome::Refused(refusal) => refused(refusal),
         }

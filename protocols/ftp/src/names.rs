@@ -154,6 +154,7 @@ impl Line {
         listing: &mut AuthorizedListing,
         pattern: Option<&Pattern>,
     ) -> Result<bool, FsError> {
+        tokio::task::yield_now().await;
         let entries = listing.next(BATCH).await?;
         let tells_rights = matches!(self.form, Form::Facts(_));
         for entry in &entries {

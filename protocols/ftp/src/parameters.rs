@@ -167,6 +167,7 @@ pub(crate) fn hash(
         begin: None,
         run: Box::pin(run),
         progress: Progress::default(),
+        settling: Arc::default(),
     })
 }
 

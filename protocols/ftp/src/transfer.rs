@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use portcullis_gate::{AuthorizedFile, FsError, NewAttributes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,9 +33,9 @@ pub(crate) enum TransferError {
     Data(#[from] DataError),
     #[error("the data connection broke off")]
     Broken(#[source] io::Error),
-    #[error("the data connection ended without a close_notify of TLS; nothing was published")]
+    #[error("the data connection ended without a close_notify of TLS, so not all may have come")]
     Unclean,
-    #[error("{came} bytes came of the {announced} that ALLO announced; nothing was published")]
+    #[error("{came} bytes came, and ALLO had announced {announced}")]
     NotWhole { announced: u64, came: u64 },
 }
 
@@ -51,6 +51,8 @@ pub(crate) struct Upload {
     pub(crate) ascii: bool,
     /// Whether an end without close_notify is one.
     pub(crate) unclean_end: bool,
+    /// Set when everything has come and it is being published: nothing breaks it off any more.
+    pub(crate) settling: Arc<AtomicBool>,
 }
 
 /// Sends a file from `at` on; answers the bytes on the wire.
@@ -64,12 +66,10 @@ pub(crate) async fn download(
     agreed: Agreed,
     progress: Progress,
 ) -> Result<u64, TransferError> {
+    let lingering = agreed.lingering.clone();
     let mut data = agreed.open().await?;
-    let sent = send_file(&file, at, ascii, &mut data, &progress).await;
-    if sent.is_err() {
-        data.abort();
-    }
-    sent?;
+    send_file(&file, at, ascii, &mut data, &progress).await?;
+    lingering.leave(data).await;
     file.close().await?;
     Ok(progress.load(Ordering::Relaxed))
 }
@@ -103,7 +103,7 @@ async fn send_file(
         };
         send(&mut data.wire, bytes, progress).await?;
         if read < room {
-            return finish(&mut data.wire).await;
+            return data.finish().await.map_err(TransferError::Broken);
         }
     }
 }
@@ -112,12 +112,6 @@ async fn send(wire: &mut Wire, bytes: &[u8], progress: &Progress) -> Result<(), 
     wire.write_all(bytes).await.map_err(TransferError::Broken)?;
     progress.fetch_add(bytes.len() as u64, Ordering::Relaxed);
     Ok(())
-}
-
-/// Flushes and says that this was all.
-async fn finish(wire: &mut Wire) -> Result<(), TransferError> {
-    wire.flush().await.map_err(TransferError::Broken)?;
-    wire.finish().await.map_err(TransferError::Broken)
 }
 
 /// Sends what `lines` makes, which it does until it makes nothing.
@@ -129,23 +123,18 @@ pub(crate) async fn send_lines<L: Lines>(
     agreed: Agreed,
     progress: Progress,
 ) -> Result<u64, TransferError> {
+    let lingering = agreed.lingering.clone();
     let mut data = agreed.open().await?;
-    let sending = async {
-        let mut text = Vec::new();
-        while lines.next(&mut text).await? {
-            if text.len() >= CHUNK / 4 {
-                send(&mut data.wire, &text, &progress).await?;
-                text.clear();
-            }
+    let mut text = Vec::new();
+    while lines.next(&mut text).await? {
+        if text.len() >= CHUNK / 4 {
+            send(&mut data.wire, &text, &progress).await?;
+            text.clear();
         }
-        send(&mut data.wire, &text, &progress).await?;
-        finish(&mut data.wire).await
-    };
-    let sent = sending.await;
-    if sent.is_err() {
-        data.abort();
     }
-    sent?;
+    send(&mut data.wire, &text, &progress).await?;
+    data.finish().await.map_err(TransferError::Broken)?;
+    lingering.leave(data).await;
     Ok(progress.load(Ordering::Relaxed))
 }
 
@@ -169,16 +158,17 @@ pub(crate) async fn upload(
     progress: Progress,
 ) -> Result<u64, TransferError> {
     let mut data = agreed.open().await?;
-    let taken = take_file(&file, &terms, &mut data.wire, &progress).await;
-    if taken.is_err() {
-        data.abort();
-    }
-    taken?;
+    let end = take_file(&file, &terms, &mut data.wire, &progress).await?;
     let came = progress.load(Ordering::Relaxed);
     let whole = |announced: u64| announced == came || announced == terms.at.saturating_add(came);
     if let Some(announced) = terms.announced.filter(|announced| !whole(*announced)) {
         return Err(TransferError::NotWhole { announced, came });
     }
+    // From here on it is settled whatever the client says.
+    terms.settling.store(true, Ordering::Release);
+    // The client may wait for this side's end, and may be gone already.
+    let _ = data.finish().await;
+    cut(&file, end, terms.cuts).await?;
     file.close().await?;
     Ok(came)
 }
@@ -188,7 +178,7 @@ async fn take_file(
     terms: &Upload,
     wire: &mut Wire,
     progress: &Progress,
-) -> Result<(), TransferError> {
+) -> Result<u64, TransferError> {
     let mut at = terms.at;
     let mut buffer = vec![0; FIRST_CHUNK];
     let mut lines = terms.ascii.then(|| (FromWire::default(), Vec::new()));
@@ -212,10 +202,7 @@ async fn take_file(
             at += bytes.len() as u64;
         }
         if ended {
-            cut(file, at, terms.cuts).await?;
-            // The client may wait for it, and may be gone already.
-            let _ = wire.finish().await;
-            return Ok(());
+            return Ok(at);
         }
         if filled == buffer.len() && filled < CHUNK {
             buffer = vec![0; CHUNK];

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::reply::Reply;
 use crate::transfer::{Progress, TransferError};
@@ -15,6 +16,8 @@ pub(crate) struct Work {
     pub(crate) run: Pin<Box<dyn Future<Output = Reply> + Send>>,
     /// How far it is.
     pub(crate) progress: Progress,
+    /// Set when nothing breaks it off any more: it is about to end.
+    pub(crate) settling: Arc<AtomicBool>,
 }
 
 impl Work {
@@ -37,7 +40,13 @@ impl Work {
             begin: Some(Reply::new(150, begin)),
             run: Box::pin(last),
             progress,
+            settling: Arc::default(),
         }
+    }
+
+    /// Whether it is about to end and must be let to.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.settling.load(Ordering::Acquire)
     }
 
     /// Bytes that went over so far.

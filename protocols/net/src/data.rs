@@ -20,9 +20,7 @@ use crate::stream::{KillableStream, StreamTransport};
 
 /// Connections that may wait to be taken at one port: the client's, and a few strangers' that are
 /// sent away.
-const BACKLOG: u32 = 8;
-/// Strangers that are sent away at one port before it is closed.
-const MAX_STRANGERS: usize = 100;
+const BACKLOG: u32 = 128;
 /// No client is called back at a port below this one (RFC 2577 section 3: bounce attacks).
 const FIRST_ACTIVE_PORT: u16 = 1024;
 
@@ -103,13 +101,13 @@ impl PassiveSocket {
         self.port
     }
 
-    /// The connection of the client at `client`. Strangers are sent away, and so is whoever comes
-    /// through a named proxy without its header.
+    /// The connection of the client at `client`, however long it takes. Strangers are sent away, and
+    /// so is whoever comes through a named proxy without its header.
     ///
     /// # Errors
-    /// What the host says; [`io::ErrorKind::PermissionDenied`] after too many strangers.
+    /// What the host says.
     pub async fn accept(&self, client: IpAddr, proxies: &Proxies) -> io::Result<Further> {
-        for _ in 0..MAX_STRANGERS {
+        loop {
             let (mut stream, peer) = self.socket.accept().await?;
             let came = match proxies.is_named(peer.ip()) {
                 false => Some(peer),
@@ -125,7 +123,6 @@ impl PassiveSocket {
                 _ => tracing::info!(%peer, %client, "a stranger at a passive port was sent away"),
             }
         }
-        Err(io::ErrorKind::PermissionDenied.into())
     }
 }
 
@@ -135,11 +132,12 @@ impl PassiveSocket {
 /// [`io::ErrorKind::PermissionDenied`] where `to` is not the address of the client, or the port is
 /// one of the host's own services; else what the host says.
 pub async fn connect_back(to: SocketAddr, client: IpAddr, from: IpAddr) -> io::Result<Further> {
-    if to.ip().to_canonical() != client.to_canonical() || to.port() < FIRST_ACTIVE_PORT {
+    let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+    if to.ip() != client.to_canonical() || to.port() < FIRST_ACTIVE_PORT {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let socket = new_socket(to.ip())?;
-    socket.bind(SocketAddr::new(from, 0))?;
+    socket.bind(SocketAddr::new(from.to_canonical(), 0))?;
     Ok(further(socket.connect(to).await?))
 }
 

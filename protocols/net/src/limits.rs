@@ -241,6 +241,17 @@ impl LoginSlot {
         }
     }
 
+    /// The client has logged out: it counts as waiting for login again. Its own connections may then
+    /// be more than may wait at once; nobody new comes in until they are fewer.
+    pub fn waits_again(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::replace(&mut *waiting, true) {
+            let mut counts = self.gauge.lock();
+            counts.unauthenticated += 1;
+            *counts.by_address.entry(self.address).or_default() += 1;
+        }
+    }
+
     /// Whether the client has not logged in yet.
     pub fn is_waiting(&self) -> bool {
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner)

@@ -253,6 +253,13 @@ impl KillableStream {
     /// ends a read where urgent data stands, and the runtime takes a short read for all there is.
     pub fn look_behind_urgent_data(&mut self) {
         self.looks_behind_urgent = true;
+        if let Some(stream) = &self.shared.lock().stream {
+            // Urgent bytes stay where they stand: Python's ftplib sends all of ABOR as such.
+            let inline = socket2::SockRef::from(stream).set_out_of_band_inline(true);
+            if let Err(error) = inline {
+                tracing::debug!(%error, "urgent data is not taken in line");
+            }
+        }
     }
 
     /// Takes up to so many bytes from the kernel at once, whoever asks for how few: for TLS, which

@@ -6,7 +6,7 @@
 //! its key.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use portcullis_authn::ClientCertificate;
 use rustls::client::danger::HandshakeSignatureValid;
@@ -14,8 +14,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_t
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{NoServerSessionStorage, ServerSessionMemoryCache};
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, HandshakeKind, ServerConfig, SignatureScheme,
+};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
@@ -23,8 +25,10 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::stream::KillableStream;
 
-/// Sessions of TLS 1.2 that are kept for clients without tickets (RFC 5077).
-const KEPT_SESSIONS: usize = 1024;
+/// Tickets of TLS 1.3 that a first connection hands out: some clients use each of them once only.
+const FIRST_TICKETS: usize = 4;
+/// Stands before a connection's name in its tickets.
+const MARK: &[u8; 16] = b"first-connection";
 /// The longest chain that a client may show.
 const MAX_CHAIN: usize = 16;
 
@@ -51,11 +55,7 @@ pub enum TlsError {
 
 /// How TLS is spoken. Cheap to clone.
 #[derive(Clone)]
-pub struct Tls {
-    /// Hands out tickets after the handshake.
-    with_tickets: TlsAcceptor,
-    without: TlsAcceptor,
-}
+pub struct Tls(Arc<ServerConfig>);
 
 /// Whether the client gets tickets for further connections (RFC 8446 section 4.6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,13 +73,15 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// By which connection a client's further one was resumed.
+/// By which connection a client's further one was resumed, or tried to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {
-    /// By none: its handshake was whole.
+    /// By none: its handshake was whole, and no ticket of ours was offered.
     No,
-    /// By the one that was named.
-    From(FirstConnection),
+    /// By its own first connection.
+    Own,
+    /// A ticket of this other one was offered, whether or not it was taken.
+    Foreign(FirstConnection),
 }
 
 impl Tls {
@@ -104,23 +106,17 @@ impl Tls {
             .with_client_cert_verifier(clients)
             .with_single_cert(chain, key)
             .map_err(TlsError::Unusable)?;
-        match aws_lc_rs::Ticketer::new() {
-            Ok(ticketer) => {
-                config.ticketer = ticketer;
-                config.session_storage = ServerSessionMemoryCache::new(KEPT_SESSIONS);
-            }
-            // Without randomness nothing is resumed; what demands it refuses then.
-            Err(_) => config.session_storage = Arc::new(NoServerSessionStorage {}),
+        // Sessions live in tickets only, which say whose they are.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = FIRST_TICKETS;
+        // Without randomness nothing is resumed; what demands it refuses then.
+        if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
+            config.ticketer = ticketer;
         }
-        let mut quiet = config.clone();
-        quiet.send_tls13_tickets = 0;
-        Ok(Tls {
-            with_tickets: TlsAcceptor::from(Arc::new(config)),
-            without: TlsAcceptor::from(Arc::new(quiet)),
-        })
+        Ok(Tls(Arc::new(config)))
     }
 
-    /// The handshake. Tickets that it hands out name `first`.
+    /// The handshake of a client's first connection. Tickets that it hands out name it.
     ///
     /// # Errors
     /// The client does not speak TLS as it is served here, or has gone.
@@ -128,15 +124,85 @@ impl Tls {
         &self,
         stream: KillableStream,
         first: &FirstConnection,
-        tickets: Tickets,
     ) -> io::Result<TlsStream> {
-        let acceptor = match tickets {
-            Tickets::HandOut => &self.with_tickets,
-            Tickets::Keep => &self.without,
-        };
-        acceptor
-            .accept_with(stream, |connection| connection.set_resumption_data(first))
+        let named = name_in_ticket(first);
+        TlsAcceptor::from(Arc::clone(&self.0))
+            .accept_with(stream, |connection| connection.set_resumption_data(&named))
             .await
+    }
+
+    /// The handshake of a further connection of the client whose first one is `first`, and what it
+    /// resumes. It hands out tickets only where it resumes its own: else whoever was refused could
+    /// come back with one.
+    ///
+    /// # Errors
+    /// As for [`accept`](Self::accept).
+    pub async fn accept_further(
+        &self,
+        stream: KillableStream,
+        first: &FirstConnection,
+        tickets: Tickets,
+    ) -> io::Result<(TlsStream, Resumed)> {
+        let own = Arc::new(OwnTickets {
+            inner: Arc::clone(&self.0.ticketer),
+            first: *first,
+            offered: OnceLock::new(),
+        });
+        let mut config = ServerConfig::clone(&self.0);
+        config.ticketer = Arc::clone(&own) as Arc<dyn ProducesTickets>;
+        config.send_tls13_tickets = usize::from(tickets == Tickets::HandOut);
+        let named = name_in_ticket(first);
+        let stream = TlsAcceptor::from(Arc::new(config))
+            .accept_with(stream, |connection| connection.set_resumption_data(&named))
+            .await?;
+        let kind = stream.get_ref().1.handshake_kind();
+        let resumed = match own.offered.get() {
+            Some(offered) if offered != first => Resumed::Foreign(*offered),
+            Some(_) if kind == Some(HandshakeKind::Resumed) => Resumed::Own,
+            Some(_) | None => Resumed::No,
+        };
+        Ok((stream, resumed))
+    }
+}
+
+/// What a ticket says of the connection that handed it out: a mark by which that is found in it, and
+/// the name.
+fn name_in_ticket(first: &FirstConnection) -> Vec<u8> {
+    [&MARK[..], first].concat()
+}
+
+/// The tickets of one further connection.
+#[derive(Debug)]
+struct OwnTickets {
+    inner: Arc<dyn ProducesTickets>,
+    first: FirstConnection,
+    /// Whose ticket the client has shown.
+    offered: OnceLock<FirstConnection>,
+}
+
+impl ProducesTickets for OwnTickets {
+    fn enabled(&self) -> bool {
+        self.inner.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.inner.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        let own = self.offered.get() == Some(&self.first);
+        self.inner.encrypt(plain).filter(|_| own)
+    }
+
+    fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
+        let plain = self.inner.decrypt(ticket)?;
+        let at = plain
+            .windows(MARK.len())
+            .position(|window| window == MARK)?;
+        let name = plain.get(at + MARK.len()..)?.first_chunk()?;
+        // The first one counts: a client may show several.
+        let _ = self.offered.set(*name);
+        (self.offered.get() == Some(&self.first)).then_some(plain)
     }
 }
 
@@ -185,15 +251,6 @@ pub fn self_made(names: &[&str]) -> Result<SelfMade, rcgen::Error> {
         .push(rcgen::DnType::CommonName, "Portcullis, made by itself");
     wanted.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
     signed_by_itself(&wanted)
-}
-
-/// By which connection this one was resumed.
-pub fn resumed(stream: &TlsStream) -> Resumed {
-    let data = stream.get_ref().1.received_resumption_data();
-    match data.and_then(|data| data.try_into().ok()) {
-        Some(first) => Resumed::From(first),
-        None => Resumed::No,
-    }
 }
 
 /// The certificate that the client has shown and whose key it holds.
