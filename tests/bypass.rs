@@ -2,6 +2,7 @@
 //!
 //! The packets are read from the codec's own list: a new one without a case here fails.
 
+mod ftp;
 mod scp;
 
 use crate::clients::paramiko;

@@ -3,7 +3,7 @@
 mod active;
 mod clients;
 mod cut;
-mod data;
+pub mod data;
 mod dialects;
 mod lines;
 mod login;
@@ -18,11 +18,11 @@ use crate::harness::ftp::{Ftp, Tls};
 use crate::harness::{Account, Demo, Serve, run};
 
 /// A password that the rules for new ones let pass.
-const PASSWORD: &str = "grey-owls-count-rain";
+pub const PASSWORD: &str = "grey-owls-count-rain";
 
 /// A new account by password, without a second factor, with Full on a new folder.
 #[track_caller]
-fn add_ftp_user(demo: &Demo, name: &str) -> (Account, String) {
+pub fn add_ftp_user(demo: &Demo, name: &str) -> (Account, String) {
     let protocols = ["--protocols", "sftp,ftp"];
     demo.cli(&[&["user", "add", name, "--factor", "never"][..], &protocols].concat())
         .must();

@@ -18,7 +18,7 @@ pub fn connect_from(from: [u8; 4], to: SocketAddr) -> TcpStream {
 }
 
 /// Sockets that the gateway waits at, beside its listeners.
-fn waiting_ports(demo: &Demo) -> usize {
+pub fn waiting_ports(demo: &Demo) -> usize {
     let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", demo.pid())).unwrap();
     let inodes: Vec<String> = std::fs::read_dir(format!("/proc/{}/fd", demo.pid()))
         .unwrap()
