@@ -2,6 +2,7 @@
 
 mod demo_tree;
 mod levels;
+mod levels_ftp;
 mod own;
 mod report;
 mod rules;
