@@ -186,27 +186,31 @@ fn implicit_tls_begins_at_once_and_protects_data_without_being_told() {
     assert_eq!(ftp.fetch(&format!("RETR {folder}/f")).unwrap(), b"secret");
 }
 
+/// Clients of either version of TLS.
+const VERSIONS: [fn() -> Tls; 2] = [Tls::new, Tls::up_to_tls12];
+
 /// A control connection of each of two accounts, the second with the tickets of its own; and what
 /// comes of a data connection of the first that offers the second one's ticket.
-fn with_the_others_ticket(settings: &str, others_name: &str) -> (bool, u16) {
+fn with_the_others_ticket(tls: fn() -> Tls, settings: &str, others_name: &str) -> (bool, u16) {
     let demo = serve(settings);
     let (_, folder) = add_ftp_user(&demo, "finn");
     add_ftp_user(&demo, "gale");
     demo.make_file(&format!("{folder}/f"), "secret");
-    let shared = Tls::new();
     let logged_in = |name: &str| {
-        let mut ftp = Ftp::connect_to(demo.ftp(), shared.clone());
+        let mut ftp = Ftp::connect_to(demo.ftp(), tls());
         ftp.secure();
         ftp.log_in(name, PASSWORD).must(230);
         ftp
     };
     let mut first = logged_in("finn");
-    // The store now holds the tickets of the one that came last.
     let mut second = logged_in(others_name);
     second.command("NOOP").must(200);
     let socket = first.passive();
     first.command(&format!("RETR {folder}/f")).must(150);
-    let got = shared.connect(socket).and_then(|mut data| data.read_all());
+    let got = second
+        .tls
+        .connect(socket)
+        .and_then(|mut data| data.read_all());
     let came = got.is_ok_and(|got| got == b"secret");
     (came, first.reply().unwrap().code)
 }
@@ -214,16 +218,20 @@ fn with_the_others_ticket(settings: &str, others_name: &str) -> (bool, u16) {
 // A data connection that offers the ticket of another client's control connection is refused.
 #[test]
 fn a_data_connection_never_resumes_another_clients_session() {
-    assert_eq!(with_the_others_ticket("", "gale"), (false, 522));
+    for tls in VERSIONS {
+        assert_eq!(with_the_others_ticket(tls, "", "gale"), (false, 522));
+    }
 }
 
 // rclone has one store of tickets for all its connections: a ticket of the same account from the
 // same address is as good as a whole handshake, and no better.
 #[test]
 fn a_ticket_of_the_same_clients_other_connection_counts_as_none() {
-    assert_eq!(with_the_others_ticket("", "finn"), (true, 226));
     let required = "data_session = \"require\"";
-    assert_eq!(with_the_others_ticket(required, "finn"), (false, 522));
+    for tls in VERSIONS {
+        assert_eq!(with_the_others_ticket(tls, "", "finn"), (true, 226));
+        assert_eq!(with_the_others_ticket(tls, required, "finn"), (false, 522));
+    }
 }
 
 // `require` refuses a whole handshake, and takes the control connection's session.
@@ -232,10 +240,14 @@ fn data_session_require_takes_only_the_control_connections_own_session() {
     let demo = serve("data_session = \"require\"");
     let (account, folder) = add_ftp_user(&demo, "finn");
     demo.make_file(&format!("{folder}/f"), "secret");
-    let mut ftp = Ftp::connect_to(demo.ftp(), Tls::new());
-    ftp.secure();
-    ftp.log_in(&account.name, PASSWORD).must(230);
-    assert_eq!(ftp.fetch(&format!("RETR {folder}/f")).unwrap(), b"secret");
+    for tls in VERSIONS {
+        let mut ftp = Ftp::connect_to(demo.ftp(), tls());
+        ftp.secure();
+        ftp.log_in(&account.name, PASSWORD).must(230);
+        for _ in 0..2 {
+            assert_eq!(ftp.fetch(&format!("RETR {folder}/f")).unwrap(), b"secret");
+        }
+    }
     let mut ftp = Ftp::connect_to(demo.ftp(), Tls::new().without_resumption());
     ftp.secure();
     ftp.log_in(&account.name, PASSWORD).must(230);

@@ -120,6 +120,18 @@ impl Tls {
         Tls(Arc::new(config))
     }
 
+    /// No newer version than TLS 1.2 (RFC 5246).
+    pub fn up_to_tls12() -> Tls {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+            .with_no_client_auth();
+        Tls(Arc::new(config))
+    }
+
     /// The same, but each connection begins with a whole handshake.
     pub fn without_resumption(self) -> Tls {
         let mut config = (*self.0).clone();
@@ -323,6 +335,21 @@ impl Ftp {
             }
         }
         false
+    }
+
+    /// Whether the connection has ended by now. What the gateway says meanwhile is kept.
+    pub fn is_ended(&mut self) -> bool {
+        self.control().socket().set_nonblocking(true).unwrap();
+        let mut buffer = [0; 4096];
+        let ended = match self.control().read(&mut buffer) {
+            Ok(count) => {
+                self.input.extend_from_slice(&buffer[..count]);
+                count == 0
+            }
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        };
+        self.control().socket().set_nonblocking(false).unwrap();
+        ended
     }
 
     /// EPSV, and the socket of the data connection.
