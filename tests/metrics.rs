@@ -5,8 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::ftp::{PASSWORD, add_ftp_user};
 use crate::harness::wire::OK;
-use crate::harness::{Demo, Login, Postgres, Serve, Ssh, eventually, login_key, run, which};
+use crate::harness::{Demo, Ftp, Login, Postgres, Serve, Ssh, eventually, login_key, run, which};
 
 /// A gateway that tells its counts, and where.
 fn watched() -> (Demo, SocketAddr) {
@@ -98,6 +99,36 @@ async fn every_count_follows_what_happens() {
     for secret in ["mia", "nobody", "127.0.0", "/f"] {
         assert!(!body.contains(secret), "{secret}:\n{body}");
     }
+}
+
+// A login over FTP is one over FTP wherever sessions and logins are told.
+#[test]
+fn ftp_is_told_apart() {
+    let (demo, at) = watched_with(Serve {
+        ftp: Some(String::new()),
+        ..Serve::default()
+    });
+    let (account, _) = add_ftp_user(&demo, "finn");
+    let ftp = Ftp::login(&demo, &account, PASSWORD);
+    assert_eq!(value(at, "sessions{protocol=\"ftp\"}"), 1.0);
+    assert_eq!(value(at, "sessions{protocol=\"sftp\"}"), 0.0);
+    assert_eq!(value(at, "logins_total{result=\"accepted\"}"), 1.0);
+    let sessions = demo.json(&["session", "list"]);
+    let told = &sessions["sessions"][0];
+    assert_eq!(told["protocol"], "ftp", "{told}");
+    assert_eq!(told["user"], "finn", "{told}");
+    let mut other = Ftp::connect(&demo);
+    other.secure();
+    other.log_in("finn", "no-owls-count-hail").must(530);
+    for kind in ["login", "refusal"] {
+        let list = demo.json(&["audit", "list", "--kind", kind]);
+        let rows = list["records"].as_array().unwrap();
+        assert_eq!(rows.len(), 1, "{list}");
+        assert_eq!(rows[0]["protocol"], "ftp", "{list}");
+    }
+    drop(ftp);
+    let gone = || value(at, "sessions{protocol=\"ftp\"}") == 0.0;
+    eventually(Duration::from_secs(5), "the session has ended", gone);
 }
 
 #[test]
