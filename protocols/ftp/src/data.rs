@@ -232,3 +232,126 @@ impl Drop for Data {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::net::Ipv4Addr;
+
+    use portcullis_net::{PassivePorts, bind};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
+
+    /// A control connection: the client's end, and the gateway's.
+    async fn control() -> (TcpStream, KillableStream, Arc<StreamTransport>) {
+        let listener = bind(SocketAddr::new(HERE, 0)).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, transport) = KillableStream::new(accepted.unwrap().0);
+        (client.unwrap(), stream, transport)
+    }
+
+    fn agreed(channel: Channel, control: &Arc<StreamTransport>) -> Agreed {
+        Agreed {
+            channel,
+            private: None,
+            client: HERE,
+            here: HERE,
+            proxies: Proxies::default(),
+            control: Arc::clone(control),
+            wait: Duration::from_millis(300),
+            lingering: Lingering::new(),
+            upload: false,
+        }
+    }
+
+    fn passive() -> (Channel, u16) {
+        let socket = PassivePorts::new(0..=0).open(HERE).unwrap();
+        let port = socket.port();
+        (Channel::Passive(socket, Instant::now()), port)
+    }
+
+    async fn refused(agreed: Agreed) -> DataError {
+        match agreed.open().await {
+            Ok(_) => panic!("a data connection came about"),
+            Err(error) => error,
+        }
+    }
+
+    #[tokio::test]
+    async fn without_an_agreement_or_a_client_none_comes_about() {
+        let (_client, _stream, control) = control().await;
+        let told = refused(agreed(Channel::None, &control)).await;
+        assert!(matches!(told, DataError::Missing), "{told:?}");
+        let (channel, port) = passive();
+        let told = refused(agreed(channel, &control)).await;
+        assert!(matches!(told, DataError::Late), "{told:?}");
+        assert!(TcpStream::connect((HERE, port)).await.is_err(), "it waits");
+        let elsewhere = Channel::Active(SocketAddr::new(ELSEWHERE, 2000));
+        let told = refused(agreed(elsewhere, &control)).await;
+        assert!(matches!(told, DataError::Failed(_)), "{told:?}");
+        let low = Channel::Active(SocketAddr::new(HERE, 1023));
+        let told = refused(agreed(low, &control)).await;
+        assert!(matches!(told, DataError::Failed(_)), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn the_client_comes_in_or_is_called_back() {
+        let (_client, _stream, control) = control().await;
+        let (channel, port) = passive();
+        let (mut client, opened) = {
+            let client = TcpStream::connect((HERE, port));
+            let (client, data) = tokio::join!(client, agreed(channel, &control).open());
+            (client.unwrap(), data)
+        };
+        let mut data = opened.unwrap_or_else(|error| panic!("{error}"));
+        client.write_all(b"up").await.unwrap();
+        let mut heard = [0; 2];
+        data.wire.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"up");
+
+        let listener = bind(SocketAddr::new(HERE, 0)).await.unwrap();
+        let at = Channel::Active(listener.local_addr().unwrap());
+        let (accepted, data) = tokio::join!(listener.accept(), agreed(at, &control).open());
+        assert!(data.is_ok());
+        assert_eq!(accepted.unwrap().1.ip(), HERE);
+    }
+
+    // rule C5: whoever ends the control connection ends this one as well.
+    #[tokio::test]
+    async fn it_ends_with_its_control_connection() {
+        let (_client, _stream, control) = control().await;
+        let (channel, port) = passive();
+        let client = TcpStream::connect((HERE, port));
+        let (client, data) = tokio::join!(client, agreed(channel, &control).open());
+        assert!(data.is_ok());
+        control.abort();
+        let told = client.unwrap().read_u8().await.unwrap_err();
+        assert_eq!(told.kind(), io::ErrorKind::ConnectionReset);
+        // And so does one that comes about too late to have been seen.
+        let (channel, port) = passive();
+        let client = TcpStream::connect((HERE, port));
+        let (client, _data) = tokio::join!(client, agreed(channel, &control).open());
+        let told = match client {
+            Ok(mut client) => client.read_u8().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(told.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn the_policy_of_tls_has_a_code_of_its_own() {
+        let code = |error: DataError| Reply::from(&error).code;
+        assert_eq!(code(DataError::ForeignSession), 522);
+        assert_eq!(code(DataError::NoSession), 522);
+        assert_eq!(code(DataError::Missing), 425);
+        assert_eq!(code(DataError::Late), 425);
+        assert_eq!(code(DataError::Handshake(io::ErrorKind::Other.into())), 425);
+    }
+}

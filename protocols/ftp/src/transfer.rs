@@ -258,3 +258,121 @@ async fn fill(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use portcullis_net::{KillableStream, bind};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// A data connection in clear: the client's end, and the gateway's.
+    async fn pair() -> (TcpStream, Wire) {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, _) = KillableStream::new(accepted.unwrap().0);
+        (client.unwrap(), Wire::Clear(stream))
+    }
+
+    #[tokio::test]
+    async fn what_is_there_is_taken_and_the_end_is_seen() {
+        let (mut client, mut wire) = pair().await;
+        let mut buffer = [0; 8];
+        client.write_all(b"abc").await.unwrap();
+        let first = fill(&mut wire, &mut buffer, false).await.unwrap();
+        assert_eq!(first, (3, false), "it does not wait for more");
+        client.write_all(b"0123456789").await.unwrap();
+        let mut came = 0;
+        while came < 8 {
+            let room = buffer.get_mut(came..).unwrap();
+            came += fill(&mut wire, room, false).await.unwrap().0;
+        }
+        assert_eq!(&buffer, b"01234567");
+        drop(client);
+        let mut came = Vec::new();
+        loop {
+            let (filled, ended) = fill(&mut wire, &mut buffer, false).await.unwrap();
+            came.extend_from_slice(buffer.get(..filled).unwrap());
+            if ended {
+                break;
+            }
+        }
+        assert_eq!(came, b"89");
+    }
+
+    // rule U2: a connection that breaks off is no end.
+    #[tokio::test]
+    async fn a_reset_is_no_end() {
+        let (client, mut wire) = pair().await;
+        let socket = client.into_std().unwrap();
+        // Unread bytes make the kernel reset the connection when it closes.
+        wire.write_all(b"unread").await.unwrap();
+        wire.flush().await.unwrap();
+        while socket.peek(&mut [0; 6]).is_err() {
+            tokio::task::yield_now().await;
+        }
+        drop(socket);
+        let told = fill(&mut wire, &mut [0; 8], true).await.unwrap_err();
+        assert!(matches!(told, TransferError::Broken(_)), "{told:?}");
+    }
+
+    /// Makes so many lines, and then fails or not.
+    struct Made(u32, Result<bool, FsError>);
+
+    impl Lines for Made {
+        async fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, FsError> {
+            if self.0 == 0 {
+                return self.1;
+            }
+            self.0 -= 1;
+            out.extend_from_slice(&[b'x'; 1000]);
+            Ok(true)
+        }
+    }
+
+    /// What a client gets of these lines.
+    async fn got(lines: Made) -> (Result<u64, TransferError>, io::Result<Vec<u8>>) {
+        use std::net::{IpAddr, Ipv4Addr};
+        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let listener = bind((here, 0).into()).await.unwrap();
+        let (control, control_wire) = pair().await;
+        let (_stream, transport) = KillableStream::new(control);
+        let agreed = Agreed {
+            channel: crate::data::Channel::Active(listener.local_addr().unwrap()),
+            private: None,
+            client: here,
+            here,
+            proxies: portcullis_net::Proxies::default(),
+            control: transport,
+            wait: std::time::Duration::from_secs(5),
+            lingering: crate::data::Lingering::new(),
+            upload: false,
+        };
+        let progress = Progress::default();
+        let reading = async {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).await.map(|_| all)
+        };
+        let told = tokio::join!(send_lines(lines, agreed, progress), reading);
+        drop(control_wire);
+        told
+    }
+
+    // A client must not take half a list for a whole one.
+    #[tokio::test]
+    async fn a_list_that_fails_is_broken_off() {
+        let (sent, came) = got(Made(500, Ok(false))).await;
+        assert_eq!(sent.unwrap(), 500_000);
+        assert_eq!(came.unwrap().len(), 500_000);
+        let (sent, came) = got(Made(500, Err(FsError::SessionEnded))).await;
+        assert!(matches!(
+            sent,
+            Err(TransferError::Gate(FsError::SessionEnded))
+        ));
+        assert!(came.is_err(), "it ends in good order");
+    }
+}

@@ -320,3 +320,218 @@ impl ClientCertVerifier for AnyClient {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+
+    use super::*;
+
+    const ONE: FirstConnection = [1; 16];
+    const TWO: FirstConnection = [2; 16];
+
+    /// A gateway's certificate.
+    fn made() -> SelfMade {
+        self_made(&["localhost"]).unwrap()
+    }
+
+    fn served(made: &SelfMade) -> Tls {
+        Tls::new(made.certificate_pem.as_bytes(), made.key_pem.as_bytes()).unwrap()
+    }
+
+    fn certificate(made: &SelfMade) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(made.certificate_pem.as_bytes()).unwrap()
+    }
+
+    /// A client that trusts this gateway, keeps its sessions, and shows a certificate or none.
+    fn client(
+        gateway: &SelfMade,
+        version: &'static SupportedProtocolVersion,
+        shown: Option<&SelfMade>,
+    ) -> TlsConnector {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(certificate(gateway)).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(trusted);
+        let config = match shown {
+            None => builder.with_no_client_auth(),
+            Some(made) => {
+                let key = PrivateKeyDer::from_pem_slice(made.key_pem.as_bytes()).unwrap();
+                builder
+                    .with_client_auth_cert(vec![certificate(made)], key)
+                    .unwrap()
+            }
+        };
+        TlsConnector::from(Arc::new(config))
+    }
+
+    type ClientStream = tokio_rustls::client::TlsStream<TcpStream>;
+
+    /// How this gateway is to take a connection.
+    #[derive(Clone, Copy)]
+    enum As<'a> {
+        First(&'a FirstConnection),
+        Further(&'a FirstConnection, Tickets),
+    }
+
+    /// Both ends, after the handshake, and what the connection was resumed by.
+    async fn shaken(
+        tls: &Tls,
+        client: &TlsConnector,
+        by: As<'_>,
+    ) -> (ClientStream, TlsStream, Resumed) {
+        let listener = crate::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap());
+        let (socket, accepted) = tokio::join!(socket, listener.accept());
+        let (stream, _) = KillableStream::new(accepted.unwrap().0);
+        let name = ServerName::try_from("localhost").unwrap();
+        let accepting = async {
+            match by {
+                As::First(first) => Ok((tls.accept(stream, first).await?, Resumed::No)),
+                As::Further(first, tickets) => tls.accept_further(stream, first, tickets).await,
+            }
+        };
+        let (client, server) = tokio::join!(client.connect(name, socket.unwrap()), accepting);
+        let (server, resumed) = server.unwrap();
+        (client.unwrap(), server, resumed)
+    }
+
+    /// One connection, a word over it, and a good end.
+    async fn spoken(tls: &Tls, client: &TlsConnector, by: As<'_>) -> Resumed {
+        let (mut client, mut server, from) = shaken(tls, client, by).await;
+        server.write_all(b"word").await.unwrap();
+        close_notify(&mut server).await.unwrap();
+        let mut heard = Vec::new();
+        // An end without close_notify would be an error.
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"word");
+        from
+    }
+
+    const VERSIONS: [&SupportedProtocolVersion; 2] =
+        [&rustls::version::TLS12, &rustls::version::TLS13];
+
+    #[test]
+    fn what_is_wrong_with_certificate_or_key_is_said() {
+        let made = self_made(&["localhost", "127.0.0.1"]).unwrap();
+        let other = self_made(&["localhost"]).unwrap();
+        let (chain, key) = (made.certificate_pem.as_bytes(), made.key_pem.as_bytes());
+        assert!(Tls::new(chain, key).is_ok());
+        let broken = b"-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n";
+        for wrong in [&b""[..], b"no PEM", key, broken] {
+            let told = Tls::new(wrong, key).unwrap_err();
+            assert!(matches!(told, TlsError::NoCertificate), "{told:?}");
+        }
+        for wrong in [&b""[..], b"no PEM", chain] {
+            let told = Tls::new(chain, wrong).unwrap_err();
+            assert!(matches!(told, TlsError::NoKey), "{told:?}");
+        }
+        let told = Tls::new(chain, other.key_pem.as_bytes()).unwrap_err();
+        assert!(matches!(told, TlsError::Unusable(_)), "{told:?}");
+        let nonsense = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let told = Tls::new(chain, nonsense).unwrap_err();
+        assert!(matches!(told, TlsError::Unusable(_)), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_further_connection_resumes_its_own_first_one() {
+        let gateway = made();
+        let tls = served(&gateway);
+        for version in VERSIONS {
+            let client = client(&gateway, version, None);
+            spoken(&tls, &client, As::First(&ONE)).await;
+            // It goes on: what is used up is handed out again.
+            for _ in 0..10 {
+                let from = spoken(&tls, &client, As::Further(&ONE, Tickets::HandOut)).await;
+                assert_eq!(from, Resumed::Own, "{version:?}");
+            }
+            let from = spoken(&tls, &client, As::Further(&TWO, Tickets::HandOut)).await;
+            assert_eq!(from, Resumed::Foreign(ONE), "{version:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_clients_and_another_gateways_tickets_are_told_apart() {
+        let gateway = made();
+        let (tls, elsewhere) = (served(&gateway), served(&gateway));
+        for version in VERSIONS {
+            let (one, two) = (
+                client(&gateway, version, None),
+                client(&gateway, version, None),
+            );
+            spoken(&tls, &one, As::First(&ONE)).await;
+            spoken(&tls, &two, As::First(&TWO)).await;
+            let further = As::Further(&ONE, Tickets::HandOut);
+            // Once more: who was refused is handed out nothing by which it could come in.
+            for _ in 0..2 {
+                let from = spoken(&tls, &two, further).await;
+                assert_ne!(from, Resumed::Own, "{version:?}");
+            }
+            let from = spoken(&elsewhere, &one, further).await;
+            assert_eq!(from, Resumed::No, "sealed by another key: {version:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_handshake_of_a_further_connection_hands_out_nothing() {
+        let gateway = made();
+        let tls = served(&gateway);
+        for version in VERSIONS {
+            let client = client(&gateway, version, None);
+            for _ in 0..2 {
+                let from = spoken(&tls, &client, As::Further(&ONE, Tickets::HandOut)).await;
+                assert_eq!(from, Resumed::No, "{version:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_only_sends_is_given_no_tickets() {
+        let gateway = made();
+        let tls = served(&gateway);
+        let client = client(&gateway, &rustls::version::TLS13, None);
+        spoken(&tls, &client, As::First(&ONE)).await;
+        // What it has from the first connection, it uses up.
+        for _ in 0..FIRST_TICKETS {
+            let from = spoken(&tls, &client, As::Further(&ONE, Tickets::Keep)).await;
+            assert_eq!(from, Resumed::Own);
+        }
+        let from = spoken(&tls, &client, As::Further(&ONE, Tickets::Keep)).await;
+        assert_eq!(from, Resumed::No);
+    }
+
+    // rule F8: a certificate is known by the SHA-256 of its SubjectPublicKeyInfo, as the directory
+    // keeps it.
+    #[tokio::test]
+    async fn a_client_certificate_is_told_by_its_public_key() {
+        let gateway = made();
+        let tls = served(&gateway);
+        let made = client_certificate_for("backup").unwrap();
+        let key = rcgen::KeyPair::from_pem(&made.key_pem).unwrap();
+        let hash: [u8; 32] = {
+            use rcgen::PublicKeyData as _;
+            Sha256::digest(key.subject_public_key_info()).into()
+        };
+        for version in VERSIONS {
+            let shows = client(&gateway, version, Some(&made));
+            // In a connection that is resumed the client is still who it was.
+            for _ in 0..2 {
+                let (_client, server, _) = shaken(&tls, &shows, As::First(&ONE)).await;
+                let told = client_certificate(&server).unwrap();
+                assert_eq!(told.public_key, hash, "{version:?}");
+            }
+            let bare = client(&gateway, version, None);
+            let (_client, server, _) = shaken(&tls, &bare, As::First(&ONE)).await;
+            assert!(client_certificate(&server).is_none(), "{version:?}");
+        }
+    }
+}
