@@ -38,7 +38,10 @@ fn transfer_ftp(ftp: &mut Ftp, path: &str) -> tokio::task::JoinHandle<()> {
     let mut data = ftp.begin(&format!("RETR {path}")).unwrap();
     tokio::task::spawn_blocking(move || {
         let mut buffer = vec![0; 32_768];
-        while data.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        while data.read(&mut buffer).is_ok_and(|count| count > 0) {
+            // At the pace of a network: the cores are the gateway's as well.
+            std::thread::sleep(Duration::from_millis(5));
+        }
     })
 }
 
