@@ -86,12 +86,10 @@ impl Gateway {
             storage,
             clock.clone(),
         );
-        gate.recover()
-            .await
-            .context("cannot recover from the last run")?;
-        gate.join()
-            .await
-            .context("cannot join the other gateways")?;
+        let recovered = gate.recover().await;
+        recovered.context("cannot recover from the last run")?;
+        let joined = gate.join().await;
+        joined.context("cannot join the other gateways")?;
         let authenticator = Authenticator::new(
             authn_config(&folder, &config.limits),
             key,

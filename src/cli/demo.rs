@@ -40,8 +40,8 @@ For scripts, --ready-file writes, once everything listens, one JSON object:
    \"accounts\": {NAME: {\"password\", \"totp_secret\", \"ssh_key_file\", \"app_password\",
                       \"client_certificate\", \"client_key\", \"folders\": {PATH: LEVEL}}}}
 `ftp` waits for AUTH TLS, `ftps` speaks TLS from the first byte; `certificate` is what a client must
-trust. `app_password` and the client certificate are for FTP from 127.0.0.1. What an account does not
-have is absent, and one that is disabled has \"disabled\": true as well.
+trust. `app_password` and the client certificate are for FTP from 127.0.0.1. What an account does
+not have is absent, and one that is disabled has \"disabled\": true as well.
 
 Examples:
   portcullis demo

@@ -8,7 +8,8 @@ use portcullis_model::AddressList;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{OneOrMany, Problems, address_list, addresses_to_listen_on};
+use super::Problems;
+use super::listen::{OneOrMany, address_list, addresses_to_listen_on};
 
 /// One `[[ftp]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]

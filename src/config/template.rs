@@ -26,7 +26,8 @@ const HEAD: &str = r#"# Portcullis. A line of `#` and a setting shows its defaul
 # From where a login without TLS is allowed, as addresses or ranges. Passwords and files can then be
 # read by whoever is on the way.
 #clear_login_from = []
-# The ports for data connections, which a firewall must let in: "50000-50999"; any where it is empty.
+# The ports for data connections, which a firewall must let in, such as "50000-50999"; any where it
+# is empty.
 #passive_ports = ""
 # The address under which clients reach them, such as "203.0.113.7", where it is not the one that
 # they connected to; and other addresses for some clients:

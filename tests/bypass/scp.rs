@@ -233,7 +233,8 @@ async fn the_cut_ends_every_transfer_of_scp() {
     let told = demo.json(&["user", "disable", "bea"]);
     assert_eq!(told["sessions_ended"], 2, "{told}");
     for (mut ssh, mut transfer) in open {
-        // First what came before: a client that takes no data does not see that its socket is reset.
+        // First what came before: a client that takes no data does not see that its socket is
+        // reset.
         transfer.say(b"o\0").await;
         let (told, status) = transfer.end().await;
         assert!(ssh.wait_for_end(Duration::from_secs(2)).await);

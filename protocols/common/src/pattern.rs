@@ -2,8 +2,8 @@
 //! command language, 2.13).
 //!
 //! Owns the matching and its bounds. Knows nothing of folders.
-//! INVARIANT: a name that begins with a dot is matched only by a pattern that does; matching takes at
-//! most the product of both lengths.
+//! INVARIANT: a name that begins with a dot is matched only by a pattern that does; matching takes
+//! at most the product of both lengths.
 
 use portcullis_model::FileName;
 

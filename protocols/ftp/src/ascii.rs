@@ -1,8 +1,8 @@
 //! Lines as the ASCII type has them (RFC 959 section 3.1.1.1): CR LF on the wire, LF in files.
 //!
 //! Owns both conversions, across the borders of chunks. Knows nothing of files or sockets.
-//! INVARIANT: what comes out for chunks is what would come out for all of it at once, and never more
-//! than twice what went in, and one byte.
+//! INVARIANT: what comes out for chunks is what would come out for all of it at once, and never
+//! more than twice what went in, and one byte.
 
 /// From a file to the wire: a line feed that has no carriage return before it gets one.
 #[derive(Debug, Default)]
@@ -84,7 +84,10 @@ mod tests {
     proptest! {
         #[test]
         fn chunks_do_not_matter_and_text_comes_back(
-            text in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'x')], 0..60),
+            text in proptest::collection::vec(
+                prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'x')],
+                0..60,
+            ),
             size in 1usize..7,
         ) {
             let whole = to_wire([&text[..]]);

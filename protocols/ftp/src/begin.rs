@@ -1,7 +1,7 @@
 //! Transfers from the command to the first byte: what is opened, and on which terms.
 //!
-//! Owns what RETR, STOR, APPE, STOU, LIST, NLST and MLSD ask the gate for. Knows nothing of how bytes
-//! are copied.
+//! Owns what RETR, STOR, APPE, STOU, LIST, NLST and MLSD ask the gate for. Knows nothing of how
+//! bytes are copied.
 //! INVARIANT: nothing is sent or taken that was not opened by the gate first.
 
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //!
 //! Owns the verbs, when each may come, and the syntax of every argument that is no path. Knows
 //! nothing of what a command does.
-//! INVARIANT: before a login only what stands here as [`Stage::Any`] is heard; a verb that is not in
-//! the table is no command.
+//! INVARIANT: before a login only what stands here as [`Stage::Any`] is heard; a verb that is not
+//! in the table is no command.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::SystemTime;
@@ -205,8 +205,8 @@ pub(crate) fn allocation(text: &str) -> Option<u64> {
     }
 }
 
-/// What TYPE says (RFC 959 section 3.1.1): whether bytes go over as they are. `None` for what is not
-/// served.
+/// What TYPE says (RFC 959 section 3.1.1): whether bytes go over as they are. `None` for what is
+/// not served.
 pub(crate) fn is_binary(text: &str) -> Option<bool> {
     match text.to_ascii_uppercase().as_str() {
         "A" | "A N" => Some(false),
@@ -409,7 +409,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn nothing_breaks_the_parser(data in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+        fn nothing_breaks_the_parser(
+            data in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+        ) {
             fuzz_command(&data);
         }
     }

@@ -1,11 +1,13 @@
 //! One control connection: commands in, replies out, and at most one transfer at a time.
 //!
-//! Owns the order of things: TLS, login, commands, what may come while a transfer runs, and the end.
-//! Knows nothing of files: commands about them are handed on with a logged-in session.
+//! Owns the order of things: TLS, login, commands, what may come while a transfer runs, and the
+//! end. Knows nothing of files: commands about them are handed on with a logged-in session.
 //! INVARIANT: while a transfer runs, only ABOR, STAT, NOOP and the end of the connection are heard;
-//! every other command waits its turn, and more than [`MAX_WAITING`] of them end the connection: its
-//! end must never go unheard. Without a session only what the table of commands lists as open to all
-//! is heard.
+//! every other command waits its turn, and more than [`MAX_WAITING`] of them end the connection:
+//! its end must never go unheard. Without a session only what the table of commands lists as open
+//! to all is heard.
+
+mod attend;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +33,7 @@ use crate::work::Work;
 use crate::{begin, ops, parameters, quirks, told};
 
 /// Commands that wait for a transfer to end.
-const MAX_WAITING: usize = 32;
+pub(crate) const MAX_WAITING: usize = 32;
 /// Commands that one connection may send before somebody is logged in.
 const MAX_BEFORE_LOGIN: u32 = 200;
 /// Times that one connection may start over; each has its own login attempts.
@@ -87,7 +89,8 @@ pub(crate) struct Conversation {
     waiting: VecDeque<Line>,
     leave: watch::Receiver<Option<EndReason>>,
     before_login: u32,
-    /// After REIN: when somebody must be logged in again. The first time is the listener's to watch.
+    /// After REIN: when somebody must be logged in again. The first time is the listener's to
+    /// watch.
     login_by: Option<Instant>,
     starts: u32,
     lingering: Lingering,
@@ -293,91 +296,6 @@ impl Conversation {
         } else {
             Goes::Out
         }
-    }
-
-    /// Runs a transfer, and listens meanwhile.
-    async fn attend(&mut self, mut work: Work) -> Goes {
-        if let Some(begin) = work.begin.take()
-            && self.say(begin).await == Goes::Out
-        {
-            return Goes::Out;
-        }
-        let patience = self.service.config.idle;
-        let mut moved = (work.bytes(), Instant::now() + patience);
-        loop {
-            tokio::select! {
-                biased;
-                reason = leaving(&mut self.leave) => {
-                    self.break_off(work).await;
-                    self.say(good_bye(reason)).await;
-                    return Goes::Out;
-                }
-                heard = self.control.next_line() => {
-                    let line = match heard {
-                        Ok(line) => line,
-                        Err(unheard) => return self.unheard(work, unheard).await,
-                    };
-                    match Command::parse(&line).map(|command| (command.verb, command)) {
-                        Ok((Verb::Abor, _)) => return self.abort(work).await,
-                        Ok((Verb::Stat, command)) if command.argument.is_empty() => {
-                            let reply = self.status(Some(work.bytes()));
-                            if self.say(reply).await == Goes::Out {
-                                return Goes::Out;
-                            }
-                        }
-                        // Clients keep the connection alive by it.
-                        Ok((Verb::Noop, _)) => {
-                            if self.say(Reply::new(200, "Done.")).await == Goes::Out {
-                                return Goes::Out;
-                            }
-                        }
-                        _ if self.waiting.len() >= MAX_WAITING => {
-                            drop(work);
-                            let text = "Too many commands during a transfer; closing.";
-                            self.say(Reply::new(421, text)).await;
-                            return Goes::Out;
-                        }
-                        _ => self.waiting.push_back(line),
-                    }
-                }
-                last = &mut work.run => return self.say(last).await,
-                () = sleep_until(moved.1) => {
-                    if work.bytes() == moved.0 {
-                        self.break_off(work).await;
-                        self.say(good_bye(EndReason::Idle)).await;
-                        return Goes::Out;
-                    }
-                    moved = (work.bytes(), Instant::now() + patience);
-                }
-            }
-        }
-    }
-
-    /// The control connection is over: nothing is published (rule U2).
-    async fn unheard(&mut self, work: Work, unheard: Unheard) -> Goes {
-        self.break_off(work).await;
-        if let Some(last) = last_words(unheard) {
-            self.say(last).await;
-        }
-        Goes::Out
-    }
-
-    /// Ends a transfer before its time; one that is settled already comes to its end. Its last reply
-    /// says which.
-    async fn break_off(&mut self, work: Work) -> Reply {
-        if work.is_settling() {
-            return work.run.await;
-        }
-        drop(work);
-        Reply::new(426, "Transfer broken off.")
-    }
-
-    async fn abort(&mut self, work: Work) -> Goes {
-        let last = self.break_off(work).await;
-        if self.say(last).await == Goes::Out {
-            return Goes::Out;
-        }
-        self.say(Reply::new(226, "ABOR is done.")).await
     }
 
     fn status(&self, running: Option<u64>) -> Reply {

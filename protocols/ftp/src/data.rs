@@ -105,8 +105,8 @@ impl Lingering {
     }
 }
 
-/// An open data connection. Dropped before it was finished, it is reset, so that the client does not
-/// take what it has for everything.
+/// An open data connection. Dropped before it was finished, it is reset, so that the client does
+/// not take what it has for everything.
 pub(crate) struct Data {
     pub(crate) wire: Wire,
     transport: Arc<StreamTransport>,
@@ -187,8 +187,8 @@ impl Private {
         let accepting = self.tls.accept_further(stream, &self.first, tickets);
         let (stream, resumed) = accepting.await.map_err(DataError::Handshake)?;
         match resumed {
-            // rclone keeps one store of sessions for all its connections: one of the same client, or
-            // of one that has not logged in yet, is as good as none.
+            // rclone keeps one store of sessions for all its connections: one of the same client,
+            // or of one that has not logged in yet, is as good as none.
             Resumed::Foreign(other) if self.owners.is_anothers(&self.owner, &other) => {
                 return Err(DataError::ForeignSession);
             }

@@ -1,7 +1,7 @@
 //! USER, PASS and ACCT over one [`AuthnAttempt`] (RFC 959 section 5.4).
 //!
-//! Owns the mapping of the three to credentials and of outcomes to replies. Decides nothing: what is
-//! proven is the attempt's, who enters is the gate's to say.
+//! Owns the mapping of the three to credentials and of outcomes to replies. Decides nothing: what
+//! is proven is the attempt's, who enters is the gate's to say.
 //! INVARIANT: 230 is answered only where the gate gave a [`Session`]; every final refusal is the
 //! same reply (rule L2); 332 says nothing about the password (rule L3).
 

@@ -1,8 +1,8 @@
 //! Replies of the control connection (RFC 959 section 4.2).
 //!
 //! Owns their form. Knows nothing of what they are about.
-//! INVARIANT: no text ends a line but the reply's own end, and no line within a reply reads like its
-//! last one.
+//! INVARIANT: no text ends a line but the reply's own end, and no line within a reply reads like
+//! its last one.
 
 /// A code and its words.
 #[derive(Debug, Clone, PartialEq, Eq)]

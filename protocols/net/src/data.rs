@@ -1,7 +1,7 @@
 //! Further connections of a client that has one already: passive ports and active connects.
 //!
-//! Owns the ports of a range while somebody waits on them, and who may come in by one. Knows nothing
-//! of what is sent over such a connection.
+//! Owns the ports of a range while somebody waits on them, and who may come in by one. Knows
+//! nothing of what is sent over such a connection.
 //! INVARIANT: a port is given back when its socket is dropped, and nobody comes in by it but the
 //! client for which it was opened.
 
@@ -101,8 +101,8 @@ impl PassiveSocket {
         self.port
     }
 
-    /// The connection of the client at `client`, however long it takes. Strangers are sent away, and
-    /// so is whoever comes through a named proxy without its header.
+    /// The connection of the client at `client`, however long it takes. Strangers are sent away,
+    /// and so is whoever comes through a named proxy without its header.
     ///
     /// # Errors
     /// What the host says.

@@ -1,8 +1,8 @@
 //! Listening, limits before login, and connections that can be ended from outside.
 //!
 //! Owns the accept loop, the header of named proxies, TLS, one task per connection, passive ports,
-//! and the [`KillableStream`] that every protocol speaks through. Knows nothing of any wire, of accounts or
-//! of storage.
+//! and the [`KillableStream`] that every protocol speaks through. Knows nothing of any wire, of
+//! accounts or of storage.
 //! INVARIANT: a connection holds a socket only while its stream is not aborted; after
 //! [`StreamTransport::abort`](portcullis_gate::Transport::abort) has returned, the socket is
 //! closed, whatever the protocol is doing.

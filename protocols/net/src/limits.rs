@@ -241,8 +241,8 @@ impl LoginSlot {
         }
     }
 
-    /// The client has logged out: it counts as waiting for login again. Its own connections may then
-    /// be more than may wait at once; nobody new comes in until they are fewer.
+    /// The client has logged out: it counts as waiting for login again. Its own connections may
+    /// then be more than may wait at once; nobody new comes in until they are fewer.
     pub fn waits_again(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !std::mem::replace(&mut *waiting, true) {

@@ -2,8 +2,8 @@
 //!
 //! Owns the certificate, what a client may show of itself, and by which first connection a further
 //! one is known. Knows nothing of what is said over a stream, nor whose a certificate is.
-//! INVARIANT: a client certificate is told only after the handshake has proven that the client holds
-//! its key.
+//! INVARIANT: a client certificate is told only after the handshake has proven that the client
+//! holds its key.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -165,8 +165,8 @@ impl Tls {
     }
 }
 
-/// What a ticket says of the connection that handed it out: a mark by which that is found in it, and
-/// the name.
+/// What a ticket says of the connection that handed it out: a mark by which that is found in it,
+/// and the name.
 fn name_in_ticket(first: &FirstConnection) -> Vec<u8> {
     [&MARK[..], first].concat()
 }

@@ -16,7 +16,7 @@ use portcullis_model::{
 };
 
 use super::MAX_SESSIONS;
-use super::secrets::Secrets;
+use super::secrets::{AccountSecrets, Secrets};
 use crate::boot::{self, Offline};
 use crate::cli::credentials::hash;
 use crate::data::DataFolder;
@@ -320,9 +320,19 @@ async fn of_account(
             user: name.clone(),
         });
     }
-    let Some(its) = secrets.accounts.get(account.name) else {
-        return Ok(changes);
-    };
+    if let Some(its) = secrets.accounts.get(account.name) {
+        changes.extend(credentials(name, its, folder).await?);
+    }
+    Ok(changes)
+}
+
+/// What an account logs in with.
+async fn credentials(
+    name: AccountName,
+    its: &AccountSecrets,
+    folder: &DataFolder,
+) -> Result<Vec<AdminChange>, Failure> {
+    let mut changes = Vec::new();
     if let Some(password) = its.password() {
         let hash = hash(password).await?;
         changes.push(AdminChange::PasswordSet {

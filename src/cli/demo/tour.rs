@@ -37,8 +37,8 @@ impl Tour<'_> {
     /// The text.
     pub fn text(&self, now: SystemTime) -> String {
         let mut text = format!(
-            "\nPortcullis runs a demo, this host only. Ctrl-C ends it.\n  SFTP {}   FTP with AUTH TLS \
-             {}   FTPS with TLS at once {}\nThe site's files are in {}\n",
+            "\nPortcullis runs a demo, this host only. Ctrl-C ends it.\n  SFTP {}   FTP with AUTH \
+             TLS {}   FTPS with TLS at once {}\nThe site's files are in {}\n",
             self.doors.sftp,
             self.doors.ftp,
             self.doors.ftps,

@@ -1,7 +1,7 @@
 //! Names that a path of the command stands for, as a shell would expand it.
 //!
-//! Owns the search and its bounds. Knows nothing of who may see what: it matches what the gate lists
-//! and nothing else.
+//! Owns the search and its bounds. Knows nothing of who may see what: it matches what the gate
+//! lists and nothing else.
 //! INVARIANT: a pattern that matches nothing stands for itself.
 
 use portcullis_common::{Pattern, Sign};
