@@ -190,7 +190,7 @@ fn nothing_is_told_where_nobody_asked_for_it() {
     let mine = format!("pid={},", demo.pid());
     let told = sockets.must().out;
     let count = told.lines().filter(|line| line.contains(&mine)).count();
-    assert_eq!(count, 1, "SFTP and nothing else:\n{told}");
+    assert_eq!(count, 3, "SFTP, FTP, FTPS and nothing else:\n{told}");
 }
 
 /// The answer to these bytes, and how long it took to end.
