@@ -153,7 +153,9 @@ async fn removal_ends_the_sessions_opened_with_it() {
     let left = demo.json(&["app-password", "list", "partner"]);
     // Beside the demo's own, which is for FTP.
     let left = left["app_passwords"].as_array().unwrap().iter();
-    let left: Vec<&Value> = left.filter(|one| one["label"] != "unattended job").collect();
+    let left: Vec<&Value> = left
+        .filter(|one| one["label"] != "unattended job")
+        .collect();
     assert_eq!(left.len(), 1);
     assert_ne!(left[0]["last_used"], Value::Null);
     let mut ssh = Ssh::connect(&demo).await.unwrap();
