@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use portcullis_authn::AttemptObserver;
+use portcullis_authn::{AttemptContext, AttemptObserver, Authenticator, AuthnAttempt};
 use portcullis_model::{AccountId, Protocol};
 
 use crate::announce::CutReason;
@@ -87,8 +87,18 @@ impl Connection {
         self.info.peer
     }
 
-    /// Tells the gate which account the login on this connection is about, so that a cut of the
-    /// account ends the half-done login too (rule C5). Give it to the login attempt.
+    /// Begins the login on this connection. The gate hears which account it is about, so that a cut
+    /// of the account ends the half-done login too (rule C5).
+    pub fn begin_login(&self, authenticator: &Arc<Authenticator>) -> AuthnAttempt {
+        authenticator.attempt(AttemptContext {
+            protocol: self.protocol(),
+            peer: self.peer().ip().to_canonical(),
+            observer: self.observer(),
+        })
+    }
+
+    /// Tells the gate which account the login on this connection is about. Give it to the login
+    /// attempt, where [`begin_login`](Self::begin_login) does not.
     pub fn observer(&self) -> Arc<dyn AttemptObserver> {
         self.registered.clone()
     }

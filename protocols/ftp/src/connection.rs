@@ -33,7 +33,7 @@ use crate::work::Work;
 use crate::{begin, ops, parameters, quirks, told};
 
 /// Commands that wait for a transfer to end.
-pub(crate) const MAX_WAITING: usize = 32;
+const MAX_WAITING: usize = 32;
 /// Commands that one connection may send before somebody is logged in.
 const MAX_BEFORE_LOGIN: u32 = 200;
 /// Times that one connection may start over; each has its own login attempts.

@@ -8,11 +8,10 @@
 use std::sync::Arc;
 
 use portcullis_authn::{
-    AttemptContext, AuthenticatedPrincipal, Authenticator, AuthnAttempt, ClientCertificate,
-    Credential, Need, NewPasswordCause, Outcome, Refusal, RefusalReason, SecretText,
+    AuthenticatedPrincipal, Authenticator, AuthnAttempt, ClientCertificate, Credential, Need,
+    NewPasswordCause, Outcome, Refusal, RefusalReason, SecretText,
 };
 use portcullis_gate::{Connection, Gate, Session};
-use portcullis_model::Protocol;
 
 use crate::reply::Reply;
 
@@ -47,11 +46,7 @@ impl Login {
         authenticator: &Arc<Authenticator>,
         connection: Connection,
     ) -> Self {
-        let attempt = authenticator.attempt(AttemptContext {
-            protocol: Protocol::Ftp,
-            peer: connection.peer().ip().to_canonical(),
-            observer: connection.observer(),
-        });
+        let attempt = connection.begin_login(authenticator);
         Login {
             gate,
             attempt,

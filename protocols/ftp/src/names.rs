@@ -41,8 +41,8 @@ struct Line {
 
 enum Source {
     Folder(AuthorizedListing, Option<Pattern>),
-    /// One file, or the folder that the names are in.
-    One(String, Metadata, Rights, Place),
+    /// One file.
+    One(String, Metadata),
     /// A folder itself, and then what is in it.
     FolderAndNames(Metadata, Rights, AuthorizedListing),
     End,
@@ -87,8 +87,7 @@ pub(crate) async fn listed(
         }
         (Err(FsError::NotAFolder), _) => {
             let there = fs.stat(&place).await?;
-            let one = Source::One(text, there, Rights::default(), Place::Entry);
-            (one, String::new())
+            (Source::One(text, there), String::new())
         }
         (Err(FsError::NotFound), Some((folder, pattern))) => {
             let listing = fs.list(&resolve(here, folder)?).await?;
@@ -176,8 +175,9 @@ impl Lines for Names {
     async fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, FsError> {
         match std::mem::replace(&mut self.source, Source::End) {
             Source::End => Ok(false),
-            Source::One(name, there, rights, place) => {
-                self.line.put(out, &name, &there, &rights, place);
+            Source::One(name, there) => {
+                let rights = Rights::default();
+                self.line.put(out, &name, &there, &rights, Place::Entry);
                 Ok(true)
             }
             Source::FolderAndNames(there, rights, listing) => {

@@ -21,5 +21,5 @@ pub use proxy::fuzz_proxy;
 pub use stream::{KillableStream, StreamTransport};
 pub use tls::{
     FirstConnection, Resumed, SelfMade, Tickets, Tls, TlsError, TlsStream, client_certificate,
-    client_certificate_for, close_notify, self_made,
+    client_certificate_for, self_made,
 };

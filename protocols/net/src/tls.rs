@@ -19,7 +19,6 @@ use rustls::{
     DigitallySignedStruct, DistinguishedName, HandshakeKind, ServerConfig, SignatureScheme,
 };
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
@@ -262,14 +261,6 @@ pub fn client_certificate(stream: &TlsStream) -> Option<ClientCertificate> {
     })
 }
 
-/// Says good-bye (RFC 8446 section 6.1), so that the client knows that it has everything.
-///
-/// # Errors
-/// The client has gone.
-pub async fn close_notify(stream: &mut TlsStream) -> io::Result<()> {
-    stream.shutdown().await
-}
-
 /// Takes every certificate whose key the client holds: whose it is, the directory knows by the key
 /// (rule F8), and not by who signed it.
 #[derive(Debug)]
@@ -409,7 +400,7 @@ mod tests {
     async fn spoken(tls: &Tls, client: &TlsConnector, by: As<'_>) -> Resumed {
         let (mut client, mut server, from) = shaken(tls, client, by).await;
         server.write_all(b"word").await.unwrap();
-        close_notify(&mut server).await.unwrap();
+        server.shutdown().await.unwrap();
         let mut heard = Vec::new();
         // An end without close_notify would be an error.
         client.read_to_end(&mut heard).await.unwrap();

@@ -9,11 +9,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_authn::{
-    AttemptContext, AuthenticatedPrincipal, Authenticator, AuthnAttempt, Credential, KeyProbe,
-    Need, NewPasswordCause, Outcome, PublicKey, Refusal, SecretText,
+    AuthenticatedPrincipal, Authenticator, AuthnAttempt, Credential, KeyProbe, Need,
+    NewPasswordCause, Outcome, PublicKey, Refusal, SecretText,
 };
 use portcullis_gate::{Connection, Gate, Session};
-use portcullis_model::Protocol;
 use russh::keys::{Algorithm, Certificate, ssh_key};
 use russh::server::Auth;
 use russh::{MethodKind, MethodSet};
@@ -59,11 +58,7 @@ impl Login {
         authenticator: &Arc<Authenticator>,
         connection: Connection,
     ) -> Self {
-        let attempt = authenticator.attempt(AttemptContext {
-            protocol: Protocol::Sftp,
-            peer: connection.peer().ip().to_canonical(),
-            observer: connection.observer(),
-        });
+        let attempt = connection.begin_login(authenticator);
         Login {
             gate,
             attempt,

@@ -5,6 +5,7 @@
 //! INVARIANT: the end of the control connection is never unheard: nothing is published after it,
 //! unless it was settled before (rule U2).
 
+use portcullis_gate::EndReason;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Conversation, Goes, MAX_WAITING, good_bye, last_words, leaving};
@@ -12,7 +13,6 @@ use crate::command::{Command, Verb};
 use crate::control::Unheard;
 use crate::reply::Reply;
 use crate::work::Work;
-use portcullis_gate::EndReason;
 
 impl Conversation {
     /// Runs a transfer, and listens meanwhile.
